@@ -1,0 +1,23 @@
+#!/usr/bin/env python
+"""Django's command line: `python manage.py help` lists the portal's commands."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command named on the command line; a setting that can't work ends it with one sentence."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tradeportal.settings")
+    try:
+        from django.core.exceptions import ImproperlyConfigured
+        from django.core.management import execute_from_command_line
+    except ImportError:
+        sys.exit("Django is not installed for this Python. Run `make run`, or use .venv/bin/python.")
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"{error}")
+
+
+if __name__ == "__main__":
+    main()

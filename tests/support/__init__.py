@@ -1,0 +1,1 @@
+"""What tests stand on: a broker, real processes, databases and a browser."""

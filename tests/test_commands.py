@@ -1,0 +1,223 @@
+"""The commands as a person at a terminal, or a script, uses them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.support.broker import FifoQueue
+from tests.support.native import NOON, native, received, several
+from tests.support.processes import ROOT, Process
+from trades import history, sqs
+from trades.models import Publication, Trade
+
+pytestmark = pytest.mark.django_db
+
+
+def printed(*command: str, **options: Any) -> str:
+    out = io.StringIO()
+    call_command(*command, stdout=out, **options)
+    return out.getvalue()
+
+
+# publish_trades
+
+
+def test_a_folder_is_published_in_order_of_name(queue: FifoQueue, tmp_path: Path) -> None:
+    for number in (2, 1, 3):
+        (tmp_path / f"{number}.xml").write_text(native("T-1", "UPDATE", number))
+
+    lines = printed("publish_trades", str(tmp_path)).splitlines()
+
+    assert [line.split(": ")[1] for line in lines[::3]] == [f"UPDATE version {n} of T-1" for n in (1, 2, 3)]
+    assert sum("MessageId: " in line for line in lines) == sum("MD5OfMessageBody: " in line for line in lines) == 3
+
+
+def test_json_gives_one_object_a_message_and_refusal(queue: FifoQueue, tmp_path: Path) -> None:
+    (tmp_path / "1.xml").write_text(several(native("T-1"), native("T-2")))
+    (tmp_path / "2.xml").write_text("<broken")
+    out = io.StringIO()
+
+    with pytest.raises(CommandError):
+        call_command("publish_trades", str(tmp_path), "--json", stdout=out)
+
+    first, second, refused = (json.loads(line) for line in out.getvalue().splitlines())
+    assert (first["state"], first["group"], second["group"]) == ("SENT", "T-1", "T-2")
+    assert first["MD5OfMessageBody"] == Publication.objects.get(trade_id="T-1").md5
+    assert (refused["refused"], refused["line"]) == ("not-well-formed", 1)
+
+
+def test_when_the_queue_is_away_it_says_that_the_messages_wait_and_fails(tmp_path: Path) -> None:
+    file = tmp_path / "1.xml"
+    file.write_text(native("T-1"))
+    out = io.StringIO()
+
+    with pytest.raises(CommandError) as failure:
+        call_command("publish_trades", str(file), stdout=out)
+
+    assert failure.value.returncode == 1
+    assert "waits in the outbox" in out.getvalue()
+    assert Publication.objects.unsent().count() == 1
+
+
+@pytest.mark.parametrize(("path", "words"), [("nowhere.xml", "no such file"), (".", "no .xml file")])
+def test_a_path_that_gives_nothing_is_a_sentence(path: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(CommandError, match=words):
+        call_command("publish_trades", path)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_standard_input_is_a_document(queue: FifoQueue, command: Callable[..., Process], shared_database: str) -> None:
+    process = command("publish_trades", "-", stdin=native("T-1"))
+
+    assert process.wait() == 0
+    assert "standard input: BOOK version 1 of T-1" in process.output
+
+
+@pytest.mark.django_db(transaction=True)
+def test_on_a_terminal_without_arguments_it_asks_for_a_file_name(
+    queue: FifoQueue, shared_database: str, var_dir: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "book.xml"
+    file.write_text(native("T-1"))
+
+    output = at_a_terminal([sys.executable, str(ROOT / "manage.py"), "publish_trades"], "Please enter file name: ", f"{file}\n")
+
+    assert "BOOK version 1 of T-1" in output
+    assert Publication.objects.get().state == "SENT"
+
+
+def at_a_terminal(command: list[str], prompt: str, answer: str) -> str:
+    """What the command prints at a terminal where the answer is typed at the prompt."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["DJANGO_SETTINGS_MODULE"] = "tradeportal.settings"
+        os.execv(command[0], command)
+    output, answered = "", False
+    while True:
+        try:
+            chunk = os.read(terminal, 4096).decode()
+        except OSError:  # how Linux says that the other side is closed
+            chunk = ""
+        if not chunk:
+            break
+        output += chunk
+        if not answered and prompt in output:
+            os.write(terminal, answer.encode())
+            answered = True
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0, output
+    return output
+
+
+# create_queues
+
+
+def test_queues_are_created_once_and_verified_afterwards(queue: FifoQueue) -> None:
+    names = {"queue": f"New-{queue.name}", "dead_letter_queue": f"New-{queue.dead_letter_name}"}
+
+    first, second = printed("create_queues", **names), printed("create_queues", **names)
+
+    assert first.count("created") == 2
+    assert second.count("exists") == 2
+    attributes = sqs.open_queue(names["queue"]).attributes()
+    assert (attributes["FifoQueue"], attributes["ContentBasedDeduplication"], attributes["VisibilityTimeout"]) == ("true", "true", "120")
+    assert names["dead_letter_queue"] in json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
+
+
+def test_an_existing_queue_that_differs_is_explained_and_left_alone(queue: FifoQueue) -> None:
+    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "30"})
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match="differ") as failure:
+        call_command("create_queues", queue=queue.name, dead_letter_queue=queue.dead_letter_name, stdout=out)
+
+    assert failure.value.returncode == 3
+    assert "VisibilityTimeout is 30, should be 120" in out.getvalue()
+    assert sqs.open_queue(queue.name).attributes()["VisibilityTimeout"] == "30"
+
+
+def test_the_region_is_taken_from_the_variable_that_other_aws_tools_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+
+    assert sqs.client().meta.region_name == "eu-central-1"
+
+
+def test_an_unreachable_broker_is_a_sentence() -> None:
+    with pytest.raises(CommandError, match="nothing answers at"):
+        call_command("create_queues")
+
+
+# trade_history
+
+
+def test_the_history_is_printed_in_order() -> None:
+    history.record(
+        [received(native("T-1")), received(native("T-1", "STATUS", 1, "CHECKED")), received(native("T-1", "CANCEL", 2))], now=NOON
+    )
+
+    lines = printed("trade_history", "T-1").splitlines()
+
+    assert lines[0].startswith("T-1  CANCELLED  CHECKED")
+    assert [line.split()[:2] for line in lines[1:]] == [["1", "BOOK"], ["2", "STATUS"], ["3", "CANCEL"]]
+
+
+def test_the_history_as_json_has_facts_and_provenance() -> None:
+    message = received(native("T-1"), "group-1")
+    history.record([message], now=NOON)
+
+    found = json.loads(printed("trade_history", "T-1", "--json"))
+
+    assert (found["state"], found["status"], found["event_count"]) == ("LIVE", "RECEIVED", 1)
+    (event,) = found["events"]
+    assert (event["position"], event["event_class"], event["message_id"], event["group_id"]) == (1, "BOOK", message.message_id, "group-1")
+    assert event["details"]["product"] == "IRS 5Y EUR"
+
+
+def test_an_unknown_trade_says_where_it_may_be() -> None:
+    with pytest.raises(CommandError, match="outbox or in quarantine"):
+        call_command("trade_history", "T-404")
+
+
+def test_an_id_in_two_schemes_asks_for_one() -> None:
+    history.record([received(native("T-1", scheme="urn:a")), received(native("T-1", scheme="urn:b"))], now=NOON)
+
+    with pytest.raises(CommandError, match="--scheme: 'urn:a', 'urn:b'"):
+        call_command("trade_history", "T-1")
+    assert printed("trade_history", "T-1", "--scheme", "urn:b").startswith("T-1")
+    assert Trade.objects.count() == 2
+
+
+# relay_publications
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_relay_sends_what_waits_and_stops_when_asked(
+    queue: FifoQueue, command: Callable[..., Process], shared_database: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "1.xml"
+    file.write_text(native("T-1"))
+    away = {"AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    assert command("publish_trades", str(file), environment=away).wait(60) == 1
+    assert Publication.objects.unsent().exists()
+
+    relay = command("relay_publications")
+    relay.wait_for_line("sent 1")
+    relay.signal()
+
+    assert relay.wait(10) == 0
+    assert Publication.objects.get().state == "SENT"
+    assert queue.counts() == (1, 0)

@@ -1,0 +1,260 @@
+"""Recording: every message stored, effect exactly once, order kept."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import DataError, OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.support.native import NOON, native, received, several
+from trades import history, ledger
+from trades.models import Event, Hold, Message, Trade
+from trades.sqs import Received
+
+pytestmark = pytest.mark.django_db
+Outcome = Message.Outcome
+BAD = "<TradeStatus><TradeId>T-1</TradeStatus>"
+
+
+def record(*batch: Received, hold: bool = True) -> history.Report:
+    return history.record(batch, now=NOON, hold=hold)
+
+
+def story(trade_id: str = "T-1") -> list[tuple[int, str]]:
+    return list(Event.objects.filter(trade__trade_id=trade_id).order_by("position").values_list("position", "event_class"))
+
+
+def outcomes() -> list[str]:
+    return list(Message.objects.order_by("id").values_list("outcome", flat=True))
+
+
+def test_a_batch_becomes_the_ordered_history_of_each_trade() -> None:
+    record(
+        received(native("T-1", "BOOK"), "T-1"),
+        received(native("T-2", "BOOK"), "T-2"),
+        received(native("T-1", "STATUS", 1, "CHECKED"), "T-1"),
+        received(native("T-1", "UPDATE", 2), "T-1"),
+    )
+    record(received(native("T-1", "CANCEL", 3), "T-1"))
+
+    assert story("T-1") == [(1, "BOOK"), (2, "STATUS"), (3, "UPDATE"), (4, "CANCEL")]
+    assert story("T-2") == [(1, "BOOK")]
+    trade = Trade.objects.get(trade_id="T-1")
+    assert (trade.state, trade.version, trade.event_count, trade.last_class) == ("CANCELLED", 3, 4, "CANCEL")
+
+
+def test_the_text_and_the_facts_of_the_queue_are_stored_as_they_came() -> None:
+    message = received(native("T-1"), "T-1")
+
+    record(message)
+
+    row = Message.objects.get()
+    assert row.body == message.body
+    assert (row.message_id, row.group_id, row.sequence_number) == (message.message_id, "T-1", message.sequence_number)
+    assert (row.sent_at, row.received_at, row.receive_count, row.body_md5) == (NOON, NOON, 1, message.md5)
+
+
+def test_the_trade_shows_what_its_newest_statement_says() -> None:
+    record(received(native("T-1")))
+
+    trade = Trade.objects.get()
+    assert (trade.product, trade.parties) == ("IRS 5Y EUR", "Northgate Bank / Kestrel Capital")
+    assert trade.notional == "10000000.00 EUR"
+    assert str(trade.trade_date) == "2026-11-20"
+
+
+def test_a_message_delivered_again_has_no_effect_and_is_counted() -> None:
+    message = received(native("T-1"))
+
+    record(message)
+    report = record(message)
+
+    assert (report.repeats, story()) == (1, [(1, "BOOK")])
+    assert Message.objects.get().repeats == 1
+
+
+def test_a_publication_sent_twice_has_its_effect_once() -> None:
+    publication_id = uuid.uuid4()
+    body = native("T-1")
+
+    record(received(body, publication_id=publication_id))
+    record(received(body, publication_id=publication_id))
+
+    assert story() == [(1, "BOOK")]
+    assert Message.objects.get().repeats == 1
+
+
+def test_a_publication_sent_twice_in_one_batch_has_its_effect_once() -> None:
+    publication_id, body = uuid.uuid4(), native("T-1")
+
+    report = record(received(body, publication_id=publication_id), received(body, publication_id=publication_id))
+
+    assert (report.repeats, story()) == (1, [(1, "BOOK")])
+
+
+def test_the_same_publication_with_other_content_is_a_conflict_for_a_person() -> None:
+    publication_id = uuid.uuid4()
+
+    record(received(native("T-1"), publication_id=publication_id))
+    record(received(native("T-1", "CANCEL", 2), publication_id=publication_id))
+
+    conflict = Message.objects.get(outcome=Outcome.QUARANTINED)
+    assert conflict.code == "publication-conflict"
+    assert str(publication_id) in conflict.reason
+    assert story() == [(1, "BOOK")]
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_identical_text_in_another_message_is_a_duplicate_without_effect(batches: int) -> None:
+    body = native("T-1")
+    first, second = received(body), received(body)
+
+    if batches == 1:
+        record(first, second)
+    else:
+        record(first)
+        record(second)
+
+    copy = Message.objects.get(message_id=second.message_id)
+    assert copy.outcome == Outcome.DUPLICATE
+    assert copy.repeats_message == Message.objects.get(message_id=first.message_id)
+    assert story() == [(1, "BOOK")]
+
+
+def test_one_message_with_several_trades_gives_an_event_to_each() -> None:
+    record(received(several(native("T-1"), native("T-2"), native("T-1", "CANCEL", 2)), "messageGroup1"))
+
+    assert story("T-1") == [(1, "BOOK"), (2, "CANCEL")]
+    assert story("T-2") == [(1, "BOOK")]
+
+
+def test_the_same_id_in_two_schemes_is_two_trades() -> None:
+    record(received(native("T-1", scheme="urn:a")), received(native("T-1", scheme="urn:b")))
+
+    assert sorted(Trade.objects.values_list("trade_id", "scheme")) == [("T-1", "urn:a"), ("T-1", "urn:b")]
+
+
+def test_what_is_not_understood_is_quarantined_with_the_place_and_its_group_waits() -> None:
+    record(
+        received(native("T-1"), "T-1"),
+        received(BAD, "T-1"),
+        received(native("T-1", "CANCEL", 2), "T-1"),
+        received(native("T-2"), "T-2"),
+    )
+    record(received(native("T-1", "STATUS", 2, "CHECKED"), "T-1"), received(native("T-2", "CANCEL", 2), "T-2"))
+
+    assert outcomes() == ["RECORDED", "QUARANTINED", "HELD", "RECORDED", "HELD", "RECORDED"]
+    bad = Message.objects.get(outcome=Outcome.QUARANTINED)
+    assert (bad.code, bad.line) == ("not-well-formed", 1)
+    assert bad.column
+    assert Hold.objects.get().message == bad
+    assert story("T-1") == [(1, "BOOK")]
+    assert story("T-2") == [(1, "BOOK"), (2, "CANCEL")]
+
+
+def test_without_hold_what_follows_a_quarantined_message_is_recorded_at_once() -> None:
+    record(received(BAD, "T-1"), received(native("T-1"), "T-1"), hold=False)
+
+    assert outcomes() == ["QUARANTINED", "RECORDED"]
+    assert not Hold.objects.exists()
+
+
+@pytest.mark.parametrize("body", ["not XML", "<?xml version='1.0'?><unknown/>", "{}", " ", BAD])
+def test_whatever_arrives_is_stored(body: str) -> None:
+    record(received(body))
+
+    row = Message.objects.get()
+    assert (row.body, row.outcome) == (body, Outcome.QUARANTINED)
+    assert row.reason
+
+
+def test_a_fault_in_a_mapping_quarantines_the_message_with_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("the mapping divides by zero")
+
+    monkeypatch.setattr(history.messages, "parse", faulty)
+
+    record(received(native("T-1")))
+
+    row = Message.objects.get()
+    assert (row.outcome, row.code) == (Outcome.QUARANTINED, "mapping-error")
+    assert "divides by zero" in row.reason
+
+
+def test_one_message_that_the_database_refuses_does_not_take_the_others_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ledger.enter
+
+    def refusing(entries: list[ledger.Entry], **kwargs: object) -> ledger.Entered:
+        if any("T-2" in entry.message.body for entry in entries):
+            raise DataError("value out of range")
+        return real(entries, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ledger, "enter", refusing)
+
+    record(received(native("T-1"), "T-1"), received(native("T-2"), "T-2"), received(native("T-3"), "T-3"))
+
+    assert outcomes() == ["RECORDED", "QUARANTINED", "RECORDED"]
+    assert Message.objects.get(outcome=Outcome.QUARANTINED).code == "not-storable"
+
+
+def test_a_database_that_is_away_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*args: object, **kwargs: object) -> None:
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(ledger.Entered, "save", away)
+
+    with pytest.raises(OperationalError):
+        record(received(native("T-1")))
+
+    assert not Message.objects.exists()
+    assert not Trade.objects.exists()
+
+
+def test_out_of_place_events_are_recorded_with_their_flags() -> None:
+    record(received(native("T-1", "UPDATE", 2)), received(native("T-1", "BOOK", 1)), received(native("T-1", "CANCEL", 3)))
+    record(received(native("T-1", "UPDATE", 4)))
+
+    assert list(Event.objects.order_by("position").values_list("flags", flat=True)) == [["PENDING"], ["OLD_VERSION"], [], ["AFTER_END"]]
+    assert Trade.objects.get().flagged_count == 3
+
+
+def test_a_correction_of_nothing_is_an_orphan() -> None:
+    record(received(native("T-1", "CORRECT", 2, thread="A")))
+
+    assert Event.objects.get().flags == ["PENDING", "ORPHAN"]
+
+
+def test_a_correction_of_a_thread_that_is_in_the_history_is_no_orphan() -> None:
+    record(received(native("T-1", "BOOK", thread="A")))
+    record(received(native("T-1", "CORRECT", 2, thread="A")))
+
+    assert Event.objects.get(position=2).flags == []
+    assert Trade.objects.get().state == "LIVE"
+
+
+def test_the_number_of_queries_does_not_depend_on_the_size_of_the_batch() -> None:
+    def queries(first: int, count: int) -> int:
+        batch = [received(native(f"T-{first + n}"), f"T-{first + n}", publication_id=uuid.uuid4()) for n in range(count)]
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            record(*batch)
+        return len(captured)
+
+    few, many = queries(0, 2), queries(1000, 100)
+
+    assert few == many
+    assert many <= 14
+
+
+def test_a_slow_worker_that_comes_back_finds_its_messages_recorded() -> None:
+    one, two, three = (received(native("T-1", "UPDATE", n)) for n in (1, 2, 3))
+
+    record(one, two, three)
+    report = history.record([one, two], now=NOON + timedelta(minutes=5))
+
+    assert report.repeats == 2
+    assert [position for position, _ in story()] == [1, 2, 3]

@@ -1,0 +1,126 @@
+"""Settling what was quarantined: replay, discard, and what waited behind it."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+
+from tests.support.native import NOON, native, received
+from trades import history, messages, quarantine
+from trades.models import AuditEntry, Event, Hold, Message
+from trades.sqs import Received
+
+pytestmark = pytest.mark.django_db
+BAD = "<broken"
+Outcome = Message.Outcome
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create_user("alice")
+
+
+def record(*batch: Received) -> None:
+    history.record(batch, now=NOON)
+
+
+def the_quarantined() -> Message:
+    return Message.objects.get(outcome=Outcome.QUARANTINED)
+
+
+def story() -> list[tuple[int, str]]:
+    return list(Event.objects.order_by("position").values_list("position", "event_class"))
+
+
+def understand_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a mapping was put right: what was refused reads as an update now."""
+    real = messages.parse
+    monkeypatch.setattr(messages, "parse", lambda body, **kwargs: real(native("T-1", "UPDATE", 2) if body.startswith(BAD) else body))
+
+
+def test_a_discarded_message_lets_what_waited_into_the_history_in_order(alice: User) -> None:
+    record(received(native("T-1")), received(BAD), received(native("T-1", "STATUS", 1, "CHECKED")))
+    record(received(native("T-1", "CANCEL", 2)))
+
+    result = quarantine.discard(the_quarantined(), user=alice, reason="sent by mistake", now=NOON)
+
+    assert result.recorded == 2
+    assert story() == [(1, "BOOK"), (2, "STATUS"), (3, "CANCEL")]
+    assert not Hold.objects.exists()
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.user, entry.note) == ("discard", alice, "sent by mistake")
+    assert Message.objects.get(outcome=Outcome.DISCARDED).body == BAD
+
+
+def test_discarding_needs_a_reason(alice: User) -> None:
+    record(received(BAD))
+
+    with pytest.raises(ValueError, match="reason"):
+        quarantine.discard(the_quarantined(), user=alice, reason="  ", now=NOON)
+
+    assert the_quarantined()
+
+
+def test_a_replay_of_a_message_that_is_still_not_understood_says_why_and_keeps_the_hold(alice: User) -> None:
+    record(received(BAD), received(native("T-1")))
+
+    result = quarantine.replay(the_quarantined(), user=alice, now=NOON)
+
+    assert result.recorded == 0
+    assert result.still
+    assert Hold.objects.get().message == the_quarantined()
+    assert AuditEntry.objects.get().action == "replay refused"
+
+
+def test_a_replay_records_the_message_before_what_waited(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(received(native("T-1")), received(BAD), received(native("T-1", "CANCEL", 3)))
+    understand_everything(monkeypatch)
+
+    result = quarantine.replay(the_quarantined(), user=alice, now=NOON)
+
+    assert result.recorded == 2
+    assert story() == [(1, "BOOK"), (2, "UPDATE"), (3, "CANCEL")]
+    assert set(Message.objects.values_list("outcome", flat=True)) == {Outcome.RECORDED}
+
+
+def test_the_next_bad_message_that_waited_is_quarantined_and_holds_the_rest(alice: User) -> None:
+    record(received(BAD + "1"), received(native("T-1")), received(BAD + "2"), received(native("T-1", "CANCEL", 2)))
+
+    quarantine.discard(the_quarantined(), user=alice, reason="wrong file", now=NOON)
+
+    assert story() == [(1, "BOOK")]
+    assert the_quarantined().body == BAD + "2"
+    assert Hold.objects.get().message == the_quarantined()
+    assert quarantine.waiting_behind(the_quarantined()) == 1
+
+
+def test_more_than_one_chunk_that_waited_is_recorded(alice: User) -> None:
+    record(received(BAD), *(received(native("T-1", "UPDATE", n)) for n in range(1, 2 * quarantine.CHUNK + 6)))
+
+    result = quarantine.discard(the_quarantined(), user=alice, reason="wrong file", now=NOON)
+
+    assert result.recorded == 2 * quarantine.CHUNK + 5
+    assert [position for position, _ in story()] == list(range(1, 2 * quarantine.CHUNK + 6))
+
+
+def test_the_second_person_is_told_that_it_is_settled(alice: User) -> None:
+    record(received(BAD))
+    seen_by_both = the_quarantined()
+    quarantine.discard(seen_by_both, user=alice, reason="wrong file", now=NOON)
+
+    with pytest.raises(quarantine.NotQuarantined, match="discarded already"):
+        quarantine.replay(seen_by_both, user=alice, now=NOON)
+
+    assert AuditEntry.objects.count() == 1
+
+
+def test_a_conflict_can_be_replayed_as_an_event_of_its_own(alice: User) -> None:
+    import uuid
+
+    publication_id = uuid.uuid4()
+    record(received(native("T-1"), publication_id=publication_id))
+    record(received(native("T-1", "CANCEL", 2), publication_id=publication_id))
+
+    quarantine.replay(the_quarantined(), user=alice, now=NOON)
+
+    assert story() == [(1, "BOOK"), (2, "CANCEL")]

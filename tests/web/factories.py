@@ -1,0 +1,100 @@
+"""Rows made directly through the models, and people with roles."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+
+from trades.ledger import trade_key
+from trades.lifecycle import State
+from trades.messages.facts import TradeId
+from trades.models import Document, Event, Hold, Message, Publication, Trade, Upload
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+QUEUE = "TradeStatus.fifo"
+BODY = '<TradeStatus xmlns="urn:tradeportal:tradestatus:1">\n  <TradeId>{}</TradeId>\n  <!-- a comment -->\n</TradeStatus>'
+_numbers = itertools.count(1)
+
+
+def person(role: str = "", *, name: str = "", staff: bool = False) -> User:
+    """A user with the password "secret" and, if named, a role."""
+    user = User.objects.create_user(name or role or "nobody", password="secret", is_staff=staff)
+    if role:
+        user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+def trade(trade_id: str = "T-1", **fields: Any) -> Trade:
+    """A live trade; `age` is how many seconds before noon it was updated."""
+    scheme = fields.pop("scheme", "")
+    at = NOON - timedelta(seconds=fields.pop("age", 0))
+    defaults: dict[str, Any] = {
+        "key": trade_key(TradeId(scheme, trade_id)), "state": State.LIVE.value, "status": "CHECKED", "version": 1, "last_class": "BOOK",
+        "queue": QUEUE, "group_id": trade_id[:128], "product": "IRS 5Y EUR", "parties": "Northgate Bank / Kestrel Capital",
+        "notional": "10000000.00 EUR", "trade_date": date(2026, 11, 20), "first_seen_at": at, "updated_at": at,
+    }  # fmt: skip
+    return Trade.objects.create(trade_id=trade_id, scheme=scheme, **{**defaults, **fields})
+
+
+def message(outcome: str = "RECORDED", body: str = "", **fields: Any) -> Message:
+    """A message in the given outcome."""
+    body = body or BODY.format(f"T-{next(_numbers)}")
+    text = body.encode()
+    defaults: dict[str, Any] = {
+        "queue": QUEUE, "message_id": str(uuid.uuid4()), "group_id": "T-1", "deduplication_id": uuid.uuid4().hex,
+        "sequence_number": str(next(_numbers)).zfill(39), "size": len(text), "body_sha256": hashlib.sha256(text).hexdigest(),
+        "body_md5": hashlib.md5(text).hexdigest(), "sent_at": NOON, "received_at": NOON, "recorded_at": NOON,
+        "dialect": "native", "message_type": "TradeStatus",
+    }  # fmt: skip
+    return Message.objects.create(outcome=outcome, body=body, **{**defaults, **fields})
+
+
+def event(of: Trade, **fields: Any) -> Event:
+    """The trade's next event, with a message of its own."""
+    brought_by = fields.pop("message", None) or message(group_id=of.group_id, body=fields.pop("body", "") or BODY.format(of.trade_id))
+    of.event_count += 1
+    of.flagged_count += bool(fields.get("flags"))
+    of.save()
+    defaults: dict[str, Any] = {
+        "position": of.event_count, "event_class": "BOOK", "version": 1, "event_time": NOON, "recorded_at": NOON, "sender": "FRONTOFFICE",
+        "state_after": of.state, "status_after": of.status, "content_sha256": uuid.uuid4().hex,
+        "details": {"price": "0.0275", "quantity": "5", "parties": [{"name": "Northgate Bank", "role": "buyer"}]},
+    }  # fmt: skip
+    return Event.objects.create(trade=of, message=brought_by, **{**defaults, **fields})
+
+
+def quarantined(waiting: int = 0, *, group: str = "T-1", body: str = "<TradeStatus>\n  <broken\n</TradeStatus>") -> Message:
+    """A message in quarantine that holds up its group, with so many behind it."""
+    blocked = message(
+        "QUARANTINED",
+        body,
+        group_id=group,
+        code="not-well-formed",
+        reason="The document is not well-formed XML: expected '>'.",
+        line=3,
+        column=1,
+    )
+    Hold.objects.create(queue=QUEUE, group_id=group, message=blocked, since=NOON)
+    for _ in range(waiting):
+        message("HELD", group_id=group)
+    return blocked
+
+
+def upload(files: int = 1, *, by: User | None = None, sent: bool = True) -> Upload:
+    """An upload of so many files with one publication each."""
+    made = Upload.objects.create(created_at=NOON, created_by=by, source=Upload.Source.WEB)
+    for number in range(1, files + 1):
+        document = Document.objects.create(
+            upload=made, name=f"{number}.xml", content=b"<a/>", size=4, sha256="0" * 64, dialect="native", message_type="TradeStatus"
+        )
+        facts: dict[str, Any] = {"state": "SENT", "message_id": str(uuid.uuid4()), "md5": "d" * 32, "sent_at": NOON} if sent else {}
+        Publication.objects.create(
+            document=document, queue=QUEUE, group_id=f"T-{number}", deduplication_id=uuid.uuid4().hex, trade_id=f"T-{number}",
+            summary=f"BOOK version 1 of T-{number}", body="<a/>", created_at=NOON, **facts,
+        )  # fmt: skip
+    return made

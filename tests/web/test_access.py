@@ -1,0 +1,109 @@
+"""Who gets in: every address, for every role, and nothing by GET that changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, get_resolver, reverse
+
+from tests.web import factories
+from trades.models import AuditEntry, Message
+from trades.web import urls
+
+pytestmark = pytest.mark.django_db
+
+OPEN = {"login", "theme"}
+FOR_VIEWERS = {
+    "blotter", "trades", "trade", "event", "event_raw", "uploads", "upload", "document_original", "quarantine", "message", "message_raw",
+}  # fmt: skip
+FOR_OPERATORS = {"upload_new", "replay", "discard"}
+POST_ONLY = {"replay", "discard", "theme", "logout"}
+
+
+@pytest.fixture
+def addresses() -> dict[str, str]:
+    """Every named address, with rows behind it."""
+    trade = factories.trade("T-1")
+    factories.event(trade)
+    blocked = factories.quarantined(group="T-2")
+    upload = factories.upload()
+    document = upload.documents.get()
+    arguments: dict[str, list[str | int]] = {
+        "trade": ["T-1"],
+        "event": ["T-1", 1],
+        "event_raw": ["T-1", 1],
+        "upload": [upload.pk],
+        "document_original": [upload.pk, document.pk],
+        **{name: [blocked.pk] for name in ("message", "message_raw", "replay", "discard")},
+    }
+    return {name: reverse(name, args=arguments.get(name, [])) for name in names()}
+
+
+def names() -> Iterator[str]:
+    for pattern in urls.urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        assert pattern.name
+        yield pattern.name
+
+
+def test_every_address_is_named_in_these_tests() -> None:
+    assert set(names()) == OPEN | FOR_VIEWERS | FOR_OPERATORS | {"logout"}
+    assert {pattern.pattern.regex.pattern for pattern in get_resolver().url_patterns} >= {"^admin/"}
+
+
+def test_nobody_gets_anywhere_without_signing_in(client: Client, addresses: dict[str, str]) -> None:
+    for name in set(addresses) - OPEN - {"logout"}:
+        for response in (client.get(addresses[name]), client.post(addresses[name])):
+            assert response.status_code == 302, name
+            assert response["Location"].startswith(reverse("login")), name
+
+
+def test_somebody_without_a_role_is_told_what_is_needed(nemo: Client, addresses: dict[str, str]) -> None:
+    for name in FOR_VIEWERS | FOR_OPERATORS:
+        response = nemo.post(addresses[name]) if name in POST_ONLY else nemo.get(addresses[name])
+        assert response.status_code == 403, name
+        assert "you need the role" in response.content.decode(), name
+
+
+def test_viewers_see_everything_and_change_nothing(vera: Client, addresses: dict[str, str]) -> None:
+    for name in FOR_VIEWERS:
+        assert vera.get(addresses[name]).status_code == 200, name
+    for name in FOR_OPERATORS:
+        response = vera.post(addresses[name])
+        assert response.status_code == 403, name
+        assert "operator or administrator" in response.content.decode()
+    assert not AuditEntry.objects.exists()
+    assert "Upload XML" not in vera.get(addresses["blotter"]).content.decode()
+
+
+@pytest.mark.parametrize("who", ["otto", "ada"])
+def test_operators_and_administrators_may_do_everything(who: str, request: pytest.FixtureRequest, addresses: dict[str, str]) -> None:
+    client: Client = request.getfixturevalue(who)
+
+    for name in FOR_VIEWERS | {"upload_new"}:
+        assert client.get(addresses[name]).status_code == 200, name
+    assert client.post(addresses["discard"], {"reason": "a test"}).status_code == 302
+    assert Message.objects.filter(outcome="DISCARDED").count() == 1
+
+
+def test_nothing_changes_by_get(otto: Client, addresses: dict[str, str]) -> None:
+    for name in POST_ONLY:
+        assert otto.get(addresses[name]).status_code == 405, name
+
+
+def test_reading_pages_refuse_post(otto: Client, addresses: dict[str, str]) -> None:
+    for name in FOR_VIEWERS:
+        assert otto.post(addresses[name]).status_code == 405, name
+
+
+def test_forms_without_a_token_are_refused_with_a_page_that_says_what_to_do(addresses: dict[str, str]) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(factories.person("operator"), backend="django.contrib.auth.backends.ModelBackend")
+
+    response = client.post(addresses["discard"], {"reason": "forged"})
+
+    assert response.status_code == 403
+    assert "Page was open too long" in response.content.decode()
+    assert not AuditEntry.objects.exists()

@@ -1,0 +1,109 @@
+"""The admin: everything can be looked up, nothing changed, and documents published by those who may."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from tests.support.native import native
+from tests.web import factories
+from trades.models import AuditEntry, Message, Trade, Upload
+
+pytestmark = pytest.mark.django_db
+OURS = [model for model in admin.site._registry if model._meta.app_label == "trades"]
+
+
+@pytest.fixture
+def root(db: None) -> Client:
+    client = Client()
+    root = User.objects.create_superuser("root", password="secret")
+    client.force_login(root, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def rows() -> None:
+    trade = factories.trade("a/b")
+    event = factories.event(trade, body="<a>&amp;" + "x" * 30_000 + "</a>")
+    factories.quarantined()
+    factories.upload()
+    AuditEntry.objects.create(at=factories.NOON, action="replay", message=event.message)
+
+
+def address(model: type[Model], page: str, *arguments: object) -> str:
+    return reverse(f"admin:trades_{model._meta.model_name}_{page}", args=arguments)
+
+
+def test_every_model_is_there() -> None:
+    assert {model._meta.model_name for model in OURS} == {
+        "trade", "event", "message", "upload", "document", "publication", "refusal", "hold", "auditentry", "outboxlease",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_rows_can_be_listed_searched_and_opened_but_not_changed_even_by_a_superuser(root: Client, rows: None, model: type[Model]) -> None:
+    assert root.get(address(model, "changelist")).status_code == 200
+    assert root.get(address(model, "changelist"), {"q": "1"}).status_code == 200
+    assert root.get(address(model, "add")).status_code == 403
+    for row in model._default_manager.all()[:1]:
+        shown = root.get(address(model, "change", row.pk))
+        assert shown.status_code == 200
+        assert 'name="_save"' not in shown.content.decode()
+        assert root.post(address(model, "change", row.pk), {}).status_code == 403
+        assert root.post(address(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+
+
+def test_staff_without_a_role_see_nothing_of_ours(rows: None) -> None:
+    client = Client()
+    client.force_login(factories.person(name="stanley", staff=True), backend="django.contrib.auth.backends.ModelBackend")
+
+    assert client.get(address(Trade, "changelist")).status_code == 403
+    assert client.get(reverse("admin:trades_upload_publish")).status_code == 403
+
+
+def test_the_header_names_the_environment(ada: Client) -> None:
+    assert "Trade Portal (DEV)" in ada.get("/admin/").content.decode()
+
+
+def test_texts_are_escaped_and_cut(ada: Client, rows: None) -> None:
+    message = Message.objects.order_by("-size")[0]
+
+    html = ada.get(address(Message, "change", message.pk)).content.decode()
+
+    assert "<pre>&lt;a&gt;&amp;amp;xxx" in html
+    assert len(html) < 60_000
+
+
+def test_rows_lead_to_the_pages_of_the_portal(ada: Client, rows: None) -> None:
+    assert 'href="/trades/a%2Fb/"' in ada.get(address(Trade, "changelist")).content.decode()
+
+
+def test_the_upload_list_has_a_button_that_publishes_for_those_who_may(ada: Client, rows: None) -> None:
+    button = reverse("admin:trades_upload_publish")
+
+    assert button in ada.get(address(Upload, "changelist")).content.decode()
+
+
+def test_documents_published_from_the_admin_go_the_same_way(ada: Client) -> None:
+    publish = reverse("admin:trades_upload_publish")
+    assert ada.get(publish).status_code == 200
+
+    response = ada.post(publish, {"xml_files": [SimpleUploadedFile("a.xml", native("T-3").encode())]})
+
+    upload = Upload.objects.get()
+    assert upload.source == "ADMIN"
+    assert response["Location"] == f"/uploads/{upload.pk}/"
+    assert "BOOK version 1 of T-3" in ada.get(response["Location"]).content.decode()
+
+
+def test_publishing_nothing_says_so(ada: Client) -> None:
+    response = ada.post(reverse("admin:trades_upload_publish"), {})
+
+    assert response.status_code == 422
+    assert "Choose at least one XML file" in response.content.decode()
+    assert "<ul" in response.content.decode()

@@ -1,0 +1,254 @@
+"""The admin: everything can be looked up, nothing changed; documents can be published from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+
+from trades.models import AuditEntry, Document, Event, Hold, Message, OutboxLease, Publication, Refusal, Trade, Upload
+from trades.web.access import NEEDED, PUBLISH
+from trades.web.addresses import TradeAddress, trade_url
+from trades.web.upload_form import UploadForm
+from trades.web.uploads import publish_form
+
+admin.site.site_header = f"Trade Portal ({settings.ENVIRONMENT_NAME})"
+admin.site.site_title = f"Trade Portal admin ({settings.ENVIRONMENT_NAME})"
+admin.site.index_title = "Records"
+SHOWN_CHARACTERS = 20_000
+
+if TYPE_CHECKING:
+    Base = admin.ModelAdmin[Any]
+else:
+    Base = admin.ModelAdmin
+
+
+def preformatted(text: str) -> SafeString:
+    """Text as it is, cut when it is long."""
+    return format_html("<pre>{}</pre>", Truncator(text).chars(SHOWN_CHARACTERS))
+
+
+class ReadOnly(Base):
+    """Rows that people look up and nobody changes, superusers included."""
+
+    show_full_result_count = False
+    list_per_page = 50
+    actions = None
+    deferred: ClassVar[tuple[str, ...]] = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody adds rows here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody changes rows."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody deletes rows."""
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Lists leave long columns in the database."""
+        rows = super().get_queryset(request)
+        is_list = request.resolver_match is not None and (request.resolver_match.url_name or "").endswith("_changelist")
+        return rows.defer(*self.deferred) if is_list and self.deferred else rows
+
+
+@admin.register(Trade)
+class TradeAdmin(ReadOnly):
+    """Trades, with a link to the portal's page of each."""
+
+    list_display = ("trade_id", "scheme", "state", "status", "event_count", "flagged_count", "updated_at", "page")
+    list_filter = ("state", "status", "updated_at")
+    search_fields = ("trade_id__startswith", "group_id__startswith")
+    ordering = ("-updated_at", "-id")
+
+    @admin.display(description="page")
+    def page(self, trade: Trade) -> SafeString:
+        """A link to the trade's page."""
+        return format_html('<a href="{}">Open</a>', trade_url(trade.trade_id))
+
+    def view_on_site(self, obj: Trade) -> str:
+        """The portal's page of the trade."""
+        return TradeAddress(obj.trade_id, obj.scheme).page()
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnly):
+    """Events, with a link to the portal's page of each."""
+
+    list_display = ("trade", "position", "event_class", "status", "version", "flags", "recorded_at", "page")
+    list_filter = ("event_class", "recorded_at")
+    list_select_related = ("trade",)
+    search_fields = ("trade__trade_id__startswith", "document_message_id__startswith")
+    ordering = ("-id",)
+    deferred = ("details", "reason")
+
+    @admin.display(description="page")
+    def page(self, event: Event) -> SafeString:
+        """A link to the event's page."""
+        return format_html('<a href="{}">Open</a>', TradeAddress(event.trade.trade_id).event(event.position))
+
+    def view_on_site(self, obj: Event) -> str:
+        """The portal's page of the event."""
+        return TradeAddress(obj.trade.trade_id, obj.trade.scheme).event(obj.position)
+
+
+@admin.register(Message)
+class MessageAdmin(ReadOnly):
+    """Messages as they came from the queue, with their text."""
+
+    list_display = ("message_id", "queue", "group_id", "outcome", "message_type", "received_at", "page")
+    list_filter = ("outcome", "queue", "received_at")
+    search_fields = ("message_id__startswith", "group_id__startswith", "body_sha256")
+    ordering = ("-id",)
+    exclude = ("body",)
+    readonly_fields = ("text",)
+    deferred = ("body", "attributes", "reason")
+
+    @admin.display(description="page")
+    def page(self, message: Message) -> SafeString:
+        """A link to the message's page."""
+        return format_html('<a href="{}">Open</a>', reverse("message", args=[message.pk]))
+
+    @admin.display(description="text")
+    def text(self, message: Message) -> SafeString:
+        """The message's text, escaped, cut when it is long."""
+        return preformatted(message.body)
+
+    def view_on_site(self, obj: Message) -> str:
+        """The portal's page of the message."""
+        return reverse("message", args=[obj.pk])
+
+
+@admin.register(Upload)
+class UploadAdmin(ReadOnly):
+    """Uploads, and the page that publishes documents."""
+
+    list_display = ("id", "created_at", "created_by", "source", "page")
+    list_filter = ("source", "created_at")
+    list_select_related = ("created_by",)
+    search_fields = ("=id", "created_by__username__startswith")
+    ordering = ("-id",)
+
+    @admin.display(description="page")
+    def page(self, upload: Upload) -> SafeString:
+        """A link to the upload's page."""
+        return format_html('<a href="{}">Open</a>', reverse("upload", args=[upload.pk]))
+
+    def view_on_site(self, obj: Upload) -> str:
+        """The portal's page of the upload."""
+        return reverse("upload", args=[obj.pk])
+
+    def get_urls(self) -> list[URLPattern]:
+        """The admin's own addresses and that of the publishing page."""
+        publish = path("publish/", self.admin_site.admin_view(self.publish), name="trades_upload_publish")
+        return [publish, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, with a button to the publishing page for those who may publish."""
+        may = {"may_publish": request.user.has_perm(PUBLISH)}
+        return super().changelist_view(request, {**(extra_context or {}), **may})
+
+    def publish(self, request: HttpRequest) -> HttpResponse:
+        """Publish documents as the portal's upload page does, then show what became of them. Raises PermissionDenied."""
+        if not request.user.has_perm(PUBLISH):
+            raise PermissionDenied(NEEDED[PUBLISH])
+        form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
+        if form.is_bound and form.is_valid():
+            return redirect("upload", publish_form(request, form, Upload.Source.ADMIN).pk)
+        context = {**self.admin_site.each_context(request), "form": form, "opts": self.opts, "title": "Upload to publish"}
+        return TemplateResponse(request, "admin/trades/upload/publish.html", context, status=422 if form.errors else 200)
+
+
+@admin.register(Document)
+class DocumentAdmin(ReadOnly):
+    """Documents that were handed in."""
+
+    list_display = ("name", "upload", "size", "dialect", "message_type", "download")
+    list_filter = ("dialect",)
+    list_select_related = ("upload",)
+    search_fields = ("name__startswith", "sha256")
+    ordering = ("-id",)
+    exclude = ("content",)
+    deferred = ("content",)
+
+    @admin.display(description="original")
+    def download(self, document: Document) -> SafeString:
+        """A link to the exact bytes."""
+        address = reverse("document_original", args=[document.upload_id, document.pk])
+        return format_html('<a href="{}">Download</a>', address)
+
+
+@admin.register(Publication)
+class PublicationAdmin(ReadOnly):
+    """The outbox."""
+
+    list_display = ("publication_id", "queue", "group_id", "trade_id", "state", "attempts", "created_at", "sent_at")
+    list_filter = ("state", "queue", "created_at")
+    search_fields = ("=publication_id", "message_id__startswith")
+    ordering = ("-id",)
+    exclude = ("body",)
+    readonly_fields = ("text",)
+    deferred = ("body", "last_error")
+
+    @admin.display(description="text")
+    def text(self, publication: Publication) -> SafeString:
+        """The text to send, escaped, cut when it is long."""
+        return preformatted(publication.body)
+
+
+@admin.register(Refusal)
+class RefusalAdmin(ReadOnly):
+    """Why documents were not published."""
+
+    list_display = ("document", "part", "code", "line", "column", "reason")
+    list_filter = ("code",)
+    list_select_related = ("document",)
+    search_fields = ("document__name__startswith",)
+    ordering = ("-id",)
+    deferred = ("document__content",)
+
+
+@admin.register(Hold)
+class HoldAdmin(ReadOnly):
+    """Message groups that wait behind a quarantined message."""
+
+    list_display = ("group_id", "queue", "message", "since")
+    list_filter = ("queue",)
+    list_select_related = ("message",)
+    search_fields = ("group_id__startswith",)
+    ordering = ("-id",)
+    deferred = ("message__body",)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnly):
+    """Who did what to a message, and why."""
+
+    list_display = ("at", "action", "user", "message", "note")
+    list_filter = ("action", "at")
+    list_select_related = ("user", "message")
+    search_fields = ("message__message_id__startswith", "user__username__startswith")
+    ordering = ("-id",)
+    deferred = ("message__body",)
+
+
+@admin.register(OutboxLease)
+class OutboxLeaseAdmin(ReadOnly):
+    """Who may send to a queue just now."""
+
+    list_display = ("queue", "holder", "expires_at")
+    search_fields = ("queue__startswith",)
+    ordering = ("queue",)

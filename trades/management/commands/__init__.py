@@ -1,0 +1,1 @@
+"""The portal's commands: parse arguments, call one function."""

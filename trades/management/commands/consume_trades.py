@@ -1,0 +1,56 @@
+"""The worker process: consume a queue into the history."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from trades import consumer, sqs
+from trades.management.arguments import at_least, between
+from trades.management.database import require_database
+from trades.stopping import stop_on_signals
+
+
+class Command(BaseCommand):
+    """`manage.py consume_trades`: see help."""
+
+    help = (
+        "Receive trade-status messages from an SQS FIFO queue and record them in the ordered history of their trades. "
+        "Stops at SIGTERM or Ctrl-C after finishing what is in hand; a second signal stops at once."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The options."""
+        parser.add_argument("--queue", default=settings.TRADES_QUEUE, help="queue name, ending in .fifo (default %(default)s)")
+        parser.add_argument("--until-empty", action="store_true", help="stop when the queue gives nothing more")
+        parser.add_argument("--max-messages", type=at_least(1), metavar="N", help="stop after N messages")
+        parser.add_argument(
+            "--wait", type=between(0, sqs.MAX_WAIT_SECONDS), default=10, metavar="SECONDS", help="long poll, 0 to 20 (default %(default)s)"
+        )
+        parser.add_argument("--receivers", type=between(1, 32), default=1, metavar="N", help="receiving threads (default %(default)s)")
+        parser.add_argument("--print", action="store_true", dest="echo", help="print the body of each message once it is recorded")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the worker until it is done or asked to stop."""
+        require_database()
+        how = consumer.Settings(
+            wait=options["wait"],
+            receivers=options["receivers"],
+            until_empty=options["until_empty"],
+            max_messages=options["max_messages"],
+            hold=settings.TRADES_HOLD,
+            echo=self.stdout.write if options["echo"] else None,
+        )
+        with stop_on_signals() as stop:
+            try:
+                consumer.run(options["queue"], how, stop, timezone.now, self._ready)
+            except sqs.QueueError as error:
+                raise CommandError(str(error)) from None
+
+    def _ready(self, line: str) -> None:
+        self.stdout.write(f"consume_trades {line}")
+        self.stdout.flush()

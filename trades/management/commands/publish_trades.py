@@ -1,0 +1,147 @@
+"""Publish XML files from the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from rich.console import Console
+from rich.progress import Progress
+
+from trades import publishing, sqs
+from trades.management.database import require_database
+from trades.models import Document, Publication, Upload
+from trades.publishing import IncomingDocument
+
+PATIENCE_SECONDS = 30
+MANY = 20
+
+
+class Command(BaseCommand):
+    """`manage.py publish_trades`: see help."""
+
+    help = (
+        "Publish XML files to the SQS FIFO queue, through the outbox. Prints MessageId and MD5OfMessageBody of each message. "
+        "Exit status 0 means that every message was published."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The files and the options."""
+        parser.add_argument(
+            "paths", nargs="*", metavar="FILE|DIR|-", help="files, folders (their *.xml, in order of name), or - for standard input"
+        )
+        parser.add_argument("--queue", default=settings.TRADES_QUEUE, help="queue name, ending in .fifo (default %(default)s)")
+        parser.add_argument("--group", help="message group; documents that are not understood are then published as they are")
+        parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object per message and refusal, a line each")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Store and send in chunks, so that a long list can be interrupted: what is stored is sent by the relay."""
+        paths = list(self._files(options["paths"] or [self._asked()]))
+        try:
+            sqs.check_name(options["queue"])
+        except sqs.QueueError as error:
+            raise CommandError(str(error)) from None
+        require_database()
+        upload = publishing.begin(source=Upload.Source.COMMAND, user=None, now=timezone.now())
+        self.complete, self.as_json = True, options["as_json"]
+        with Progress(console=Console(stderr=True), disable=len(paths) < MANY or not sys.stderr.isatty()) as progress:
+            task = progress.add_task("Publishing", total=len(paths))
+            for chunk in publishing.chunks(paths, publishing.STORE_CHUNK):
+                self._publish(upload, chunk, options["queue"], options["group"])
+                progress.advance(task, len(chunk))
+        if not self.complete:
+            raise CommandError("Not everything was published, see above.", returncode=1)
+
+    def _asked(self) -> str:
+        if not sys.stdin.isatty():
+            raise CommandError("Name files or folders to publish, or - to read one document from standard input.")
+        return input("Please enter file name: ").strip()
+
+    def _files(self, names: list[str]) -> Iterator[tuple[str, Path | None]]:
+        """(name for people, where it is; None is standard input): a file by its own name, those of a folder by their place in it."""
+        for name in names:
+            path = Path(name)
+            if name == "-":
+                yield "standard input", None
+            elif path.is_dir():
+                found = sorted(file for file in path.rglob("*.xml") if file.is_file())
+                if not found:
+                    raise CommandError(f"{name}: the folder has no .xml file.")
+                yield from ((str(file.relative_to(path)), file) for file in found)
+            elif path.is_file():
+                yield path.name, path
+            else:
+                raise CommandError(f"{name}: there is no such file or folder.")
+
+    def _publish(self, upload: Upload, files: list[tuple[str, Path | None]], queue: str, group: str | None) -> None:
+        documents = publishing.store(upload, [self._read(*file) for file in files], queue=queue, group=group, now=timezone.now())
+        problem = publishing.deliver(queue, clock=timezone.now, patience=PATIENCE_SECONDS).problem
+        ids = [document.pk for document in documents]
+        stored = Document.objects.filter(pk__in=ids).defer("content").prefetch_related("refusals", "publications").order_by("pk")
+        for document in stored:
+            self._show(document, problem)
+
+    def _read(self, name: str, path: Path | None) -> IncomingDocument:
+        if path is None:
+            return IncomingDocument(name, sys.stdin.buffer.read())
+        try:
+            size = path.stat().st_size
+            if size > settings.TRADES_MAX_DOCUMENT_BYTES:
+                return IncomingDocument(name, b"", size)
+            return IncomingDocument(name, path.read_bytes())
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}.") from None
+
+    def _show(self, document: Document, problem: str) -> None:
+        for publication in document.publications.all():
+            sent = publication.state == Publication.State.SENT
+            self.complete &= sent
+            if self.as_json:
+                self._line(document, publication, problem)
+            elif sent:
+                self.stdout.write(f"{document.name}: {publication.summary}")
+                self.stdout.write(f"  MessageId: {publication.message_id}")
+                self.stdout.write(f"  MD5OfMessageBody: {publication.md5}")
+            else:
+                reason = publication.last_error or problem
+                self.stdout.write(f"{document.name}: {publication.summary}")
+                self.stdout.write(f"  waits in the outbox, relay_publications will send it: {reason}")
+        for refusal in document.refusals.all():
+            self.complete = False
+            place = f"line {refusal.line}, column {refusal.column}: " if refusal.line else ""
+            if self.as_json:
+                self.stdout.write(
+                    json.dumps(
+                        {
+                            "file": document.name,
+                            "refused": refusal.code,
+                            "reason": refusal.reason,
+                            "line": refusal.line,
+                            "column": refusal.column,
+                        }
+                    )
+                )
+            else:
+                self.stdout.write(f"{document.name}: refused: {place}{refusal.reason}")
+
+    def _line(self, document: Document, publication: Publication, problem: str) -> None:
+        line = {
+            "file": document.name,
+            "summary": publication.summary,
+            "state": publication.state,
+            "MessageId": publication.message_id,
+            "MD5OfMessageBody": publication.md5,
+            "SequenceNumber": publication.sequence_number,
+            "group": publication.group_id,
+            "publication_id": str(publication.publication_id),
+        }
+        if publication.state != Publication.State.SENT:
+            line["error"] = publication.last_error or problem
+        self.stdout.write(json.dumps(line))

@@ -1,0 +1,136 @@
+"""Text of a document -> plain values. Every converter raises ValueError with what it expected, in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, tzinfo
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from trades.messages.facts import EventClass
+
+MAX_DIGITS = 18  # what a signed 64-bit database column surely holds
+
+_WHITESPACE = " \t\r\n"
+_WHITESPACE_RUN = re.compile(r"[ \t\r\n]{2,}|[\t\r\n]")
+_INTEGER = re.compile(r"\+?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?")
+_DATETIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?")
+
+Converter = Callable[[str], object]
+
+
+class Moment(NamedTuple):
+    """A time in UTC, whether the document stated a zone (UTC or the mapping's zone was assumed if not), and its own words."""
+
+    utc: datetime
+    zoned: bool
+    text: str
+
+
+def collapse(text: str) -> str:
+    """The text as an XML token: outer white space cut, inner runs made one space (XML Schema 1.0 part 2, 4.3.6)."""
+    if text.isascii():  # then str.split knows no white space that XML allows beside its four characters
+        return " ".join(text.split())
+    return _WHITESPACE_RUN.sub(" ", text.strip(_WHITESPACE))
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """The text, cut to `width` characters for use in a sentence."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def to_int(text: str) -> int:
+    """A whole number of at most 18 digits."""
+    if not _INTEGER.fullmatch(text) or len(text.lstrip("+0")) > MAX_DIGITS:
+        raise ValueError(f"a whole number of at most {MAX_DIGITS} digits")
+    return int(text)
+
+
+def to_decimal(text: str) -> str:
+    """The text itself, checked to be a decimal number (xs:decimal); never a float, so no digit is lost."""
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError("a decimal number such as 1250.50")
+    return text
+
+
+def to_bool(text: str) -> bool:
+    """An xs:boolean."""
+    if text not in ("true", "false", "1", "0"):
+        raise ValueError("true or false")
+    return text in ("true", "1")
+
+
+def to_date(text: str) -> date:
+    """An xs:date; a zone suffix (2007-03-21-08:00) is cut."""
+    match = _DATE.fullmatch(text)
+    try:
+        return date.fromisoformat(match[1] if match else "")
+    except ValueError:
+        raise ValueError("a date such as 2024-03-04") from None
+
+
+def to_date_text(text: str) -> str:
+    """An xs:date as 2024-03-04, without its zone: a date that JSON can carry."""
+    return to_date(text).isoformat()
+
+
+def to_moment(text: str) -> Moment:
+    """An xs:dateTime, as UTC; without a zone UTC is assumed."""
+    match = _DATETIME.fullmatch(text)
+    if match:
+        try:
+            return _in_utc(datetime.fromisoformat(text), bool(match[1]), text, UTC)
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError("a date and time such as 2024-03-04T09:30:00Z")
+
+
+def to_event_class(text: str) -> EventClass:
+    """A class of events."""
+    try:
+        return EventClass(text)
+    except ValueError:
+        raise ValueError(f"one of {', '.join(EventClass)}") from None
+
+
+def dates_like(pattern: str) -> Converter:
+    """A converter of dates written as `pattern` (the codes of datetime.strptime)."""
+
+    def convert(text: str) -> date:
+        try:
+            return datetime.strptime(text, pattern).date()  # noqa: DTZ007 a date has no zone
+        except ValueError:
+            raise ValueError(f"a date written as {pattern}") from None
+
+    return convert
+
+
+def moments_like(pattern: str, zone: str) -> Converter:
+    """A converter of times written as `pattern`, in `zone` (an IANA name) where the text states none; "" means xs:dateTime."""
+    assumed = ZoneInfo(zone)
+
+    def convert(text: str) -> Moment:
+        try:
+            stated = datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)  # noqa: DTZ007 the zone follows
+            return _in_utc(stated, stated.tzinfo is not None, text, assumed)
+        except (ValueError, OverflowError):
+            raise ValueError(f"a time written as {pattern or '2024-03-04T09:30:00Z'}") from None
+
+    return convert
+
+
+def _in_utc(stated: datetime, zoned: bool, text: str, assumed: tzinfo) -> Moment:
+    return Moment((stated if zoned else stated.replace(tzinfo=assumed)).astimezone(UTC), zoned, text)
+
+
+CONVERTERS: dict[str, Converter] = {
+    "int": to_int,
+    "decimal": to_decimal,
+    "bool": to_bool,
+    "date": to_date,
+    "date-text": to_date_text,
+    "datetime": to_moment,
+}

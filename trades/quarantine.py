@@ -1,0 +1,123 @@
+"""Settle what was quarantined: replay it unchanged or discard it, then let what waited behind it into the history, in order.
+
+Everything happens in the database, in one transaction; nothing goes through the queue again, where it would arrive behind what
+waits for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from trades import history, ledger
+from trades.ledger import Entry
+from trades.messages.facts import MessageRefused
+from trades.models import AuditEntry, Hold, Message
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+Outcome = Message.Outcome
+CHUNK = 100
+
+
+class NotQuarantined(Exception):
+    """The message is not in quarantine any more: somebody settled it first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What settling did: messages recorded (those that waited included), and why the message was refused again, if it was."""
+
+    recorded: int = 0
+    still: str = ""
+
+
+def replay(message: Message, *, user: AbstractBaseUser | None, note: str = "", now: datetime) -> Result:
+    """Read the message again, unchanged, and record it if it is understood now. Raises NotQuarantined."""
+    with transaction.atomic():
+        hold, message = _lock(message)
+        judgement = history.judge(message.body)
+        if isinstance(judgement, MessageRefused):
+            history.refuse(message, judgement)
+            message.save()
+            _audit("replay refused", message, user, note or str(judgement), now)
+            return Result(still=str(judgement))
+        recorded = _enter([Entry(message, judgement)], now)
+        _audit("replay", message, user, note, now)
+        return Result(recorded + _let_go(hold, message, now))
+
+
+def discard(message: Message, *, user: AbstractBaseUser | None, reason: str, now: datetime) -> Result:
+    """Set the message aside for good, with a reason; its text is kept. Raises NotQuarantined, or ValueError without a reason."""
+    if not reason.strip():
+        raise ValueError("A reason is needed to discard a message.")
+    with transaction.atomic():
+        hold, message = _lock(message)
+        message.outcome = Outcome.DISCARDED
+        message.save(update_fields=["outcome"])
+        _audit("discard", message, user, reason, now)
+        return Result(_let_go(hold, message, now))
+
+
+def waiting_behind(message: Message) -> int:
+    """How many messages are held behind this one."""
+    if not Hold.objects.filter(message=message).exists():
+        return 0
+    return _held(message.queue, message.group_id).count()
+
+
+def _lock(message: Message) -> tuple[Hold | None, Message]:
+    # The hold before the message, the order in which the worker locks too.
+    hold = Hold.objects.select_for_update().filter(queue=message.queue, group_id=message.group_id).first()
+    locked = Message.objects.select_for_update().get(pk=message.pk)
+    if locked.outcome != Outcome.QUARANTINED:
+        raise NotQuarantined(f"Message {locked.message_id} is {locked.get_outcome_display().lower()} already. Reload the page.")
+    return hold, locked
+
+
+def _let_go(hold: Hold | None, settled: Message, now: datetime) -> int:
+    """Record what waited, up to the next message that is not understood: that one is quarantined and holds the rest."""
+    if hold is None or hold.message_id != settled.pk:
+        return 0
+    recorded = 0
+    while waiting := list(_held(hold.queue, hold.group_id)[:CHUNK]):
+        entries: list[Entry] = []
+        for message in waiting:
+            judgement = history.judge(message.body)
+            if isinstance(judgement, MessageRefused):
+                _hold_behind(hold, message, judgement)
+                return recorded + _enter(entries, now)
+            entries.append(Entry(message, judgement))
+        recorded += _enter(entries, now)
+    hold.delete()
+    return recorded
+
+
+def _hold_behind(hold: Hold, message: Message, refusal: MessageRefused) -> None:
+    history.refuse(message, refusal)
+    message.save()
+    hold.message = message
+    hold.save(update_fields=["message"])
+
+
+def _held(queue: str, group_id: str) -> QuerySet[Message]:
+    return Message.objects.filter(queue=queue, group_id=group_id, outcome=Outcome.HELD).order_by("id")
+
+
+def _enter(entries: list[Entry], now: datetime) -> int:
+    for entry in entries:
+        entry.message.outcome = Outcome.RECORDED
+        entry.message.dialect, entry.message.message_type = entry.parsed.dialect, entry.parsed.message_type
+    entered = ledger.enter(entries, now=now)
+    Message.objects.bulk_update([entry.message for entry in entries], ["outcome", "dialect", "message_type", "repeats_message"])
+    entered.save()
+    return len(entries)
+
+
+def _audit(action: str, message: Message, user: AbstractBaseUser | None, note: str, now: datetime) -> None:
+    AuditEntry.objects.create(at=now, user=user, action=action, message=message, note=note)  # type: ignore[misc]

@@ -1,0 +1,53 @@
+"""Stop well: the first signal asks to finish what is in hand, the second ends the process at once."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Event]:
+    """An event that the first SIGINT or SIGTERM sets; from then on the next signal kills the process as usual. Main thread only."""
+    stop = Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        # A handler may run between any two instructions: set the flag, nothing else.
+        stop.set()
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+
+    before = {each: signal.signal(each, ask) for each in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+class Backoff:
+    """Growing pauses with jitter between tries, from `first` up to `longest` seconds, that end early when asked to stop."""
+
+    def __init__(self, stop: Event, first: float = 0.5, longest: float = 30) -> None:
+        self.stop = stop
+        self.first = first
+        self.longest = longest
+        self.failures = 0
+
+    def pause(self) -> float:
+        """Wait before the next try; gives the seconds chosen."""
+        seconds: float = min(self.longest, self.first * 2**self.failures) * random.uniform(0.5, 1)  # noqa: S311
+        self.failures += 1
+        self.stop.wait(seconds)
+        return seconds
+
+    def reset(self) -> bool:
+        """Start over after a success; gives whether there had been failures."""
+        failed, self.failures = self.failures > 0, 0
+        return failed

@@ -1,0 +1,27 @@
+"""The addresses of the pages."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+
+from trades.web import blotter, preferences, quarantine_pages, sign_in, trade_pages, uploads
+
+urlpatterns = [
+    path("", blotter.blotter, name="blotter"),
+    path("trades/", blotter.blotter, name="trades"),
+    # The longer addresses first: a trade id may hold slashes.
+    path("trades/<path:trade_id>/events/<int:position>/raw", trade_pages.event_raw, name="event_raw"),
+    path("trades/<path:trade_id>/events/<int:position>/", trade_pages.event, name="event"),
+    path("trades/<path:trade_id>/", trade_pages.trade, name="trade"),
+    path("uploads/", uploads.uploads, name="uploads"),
+    path("uploads/new/", uploads.upload_new, name="upload_new"),
+    path("uploads/<int:pk>/", uploads.upload, name="upload"),
+    path("uploads/<int:pk>/documents/<int:document_pk>/original", uploads.document_original, name="document_original"),
+    path("quarantine/", quarantine_pages.quarantine_list, name="quarantine"),
+    path("quarantine/<int:pk>/", quarantine_pages.message, name="message"),
+    path("quarantine/<int:pk>/raw", quarantine_pages.message_raw, name="message_raw"),
+    path("quarantine/<int:pk>/replay/", quarantine_pages.replay, name="replay"),
+    path("quarantine/<int:pk>/discard/", quarantine_pages.discard, name="discard"),
+    path("theme/", preferences.choose_theme, name="theme"),
+    path("sign-in/", sign_in.SignIn.as_view(), name="login"),
+    path("sign-out/", LogoutView.as_view(), name="logout"),
+]
