@@ -22,8 +22,9 @@ from trades.stopping import Backoff
 
 logger = logging.getLogger(__name__)
 
-# More per transaction costs less a message, as long as the batch is recorded well within the visibility timeout.
-GATHER = 100
+# More per transaction costs less a message, as long as the batch fits in memory and is recorded well within the visibility timeout.
+GATHER = 200
+GATHER_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -98,8 +99,8 @@ class Receiver:
     def _gather(self) -> list[Received]:
         """Messages of several receives while each comes back full. A group in flight is locked, so order is kept across them."""
         batch: list[Received] = []
-        wait = self.settings.wait
-        while len(batch) < GATHER and not self.stop.is_set():
+        size, wait = 0, self.settings.wait
+        while len(batch) < GATHER and size < GATHER_BYTES and not self.stop.is_set():
             granted = self.quota.take(min(sqs.MAX_BATCH, GATHER - len(batch)))
             if not granted:
                 break
@@ -112,6 +113,7 @@ class Receiver:
                 break
             self.quota.put_back(granted - len(received))
             batch += received
+            size += sum(len(message.body) for message in received)
             if len(received) < granted:
                 break
             wait = 0

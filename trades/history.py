@@ -118,8 +118,8 @@ class _Arrivals:
 
     def __init__(self, batch: Sequence[Received]) -> None:
         publication_ids = [p for received in batch if (p := publication_id_of(received))]
-        same = Q(queue=batch[0].queue, message_id__in=[received.message_id for received in batch])
-        known = Message.objects.filter(same | Q(publication_id__in=publication_ids) if publication_ids else same)
+        same = Q(queue=batch[0].queue, message_id__among=[received.message_id for received in batch])
+        known = Message.objects.filter(same | Q(publication_id__among=publication_ids) if publication_ids else same)
         fields = known.values_list("pk", "message_id", "publication_id", "body_sha256", "queue")
         self.queue = batch[0].queue
         self.message_ids: dict[str, int | None] = {}
@@ -208,7 +208,7 @@ def _message(received: Received, now: datetime) -> Message:
 def _blocked_groups(batch: Sequence[Received]) -> set[str]:
     """The groups of the batch that wait behind a quarantined message; their holds stay locked until the end of the transaction."""
     groups = {received.group_id for received in batch}
-    holds = Hold.objects.select_for_update().filter(queue=batch[0].queue, group_id__in=groups).order_by("group_id")
+    holds = Hold.objects.select_for_update().filter(queue=batch[0].queue, group_id__among=groups).order_by("group_id")
     return {hold.group_id for hold in holds}
 
 

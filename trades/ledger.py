@@ -77,19 +77,19 @@ def enter(entries: Sequence[Entry], *, now: datetime) -> Entered:
 
 def _lock_trades(wanted: dict[str, TradeId], now: datetime) -> dict[str, Trade]:
     keys = sorted(wanted)
-    missing = set(keys).difference(Trade.objects.filter(key__in=keys).values_list("key", flat=True))
+    missing = set(keys).difference(Trade.objects.filter(key__among=keys).values_list("key", flat=True))
     if missing:
         moments = {"first_seen_at": now, "updated_at": now}
         bulk.insert_missing(
             [bulk.new(Trade, key=key, scheme=wanted[key].scheme, trade_id=wanted[key].value, **moments) for key in sorted(missing)]
         )
-    locked = Trade.objects.select_for_update().filter(key__in=keys).order_by("key")
+    locked = Trade.objects.select_for_update().filter(key__among=keys).order_by("key")
     return {trade.key: trade for trade in locked}
 
 
 def _seen_contents(facts: Iterable[tuple[Entry, int, TradeEvent]]) -> dict[tuple[int, str], int | Message]:
     contents = [_content_sha256(entry.message, part) for entry, part, _ in facts]
-    rows = Event.objects.filter(content_sha256__in=contents).values_list("trade_id", "content_sha256", "message_id")
+    rows = Event.objects.filter(content_sha256__among=contents).values_list("trade_id", "content_sha256", "message_id")
     return {(trade, content): message for trade, content, message in rows}
 
 

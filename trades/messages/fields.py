@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lxml import etree
@@ -76,6 +76,8 @@ class Field:
         self._limit = LIMITS.get(name, MAX_TEXT)
         self._once: bool = spec.get("once", False)
         self._plain = self._paths[0] if len(self._paths) == 1 and spec.keys() <= {"xpath", "type", "format", "zone"} else None
+        # Most fields of a mapping are not in a given message; this lets a table pass them over without asking.
+        self.slot = self._plain.item_slot if self._plain else -1
 
     def read(self, place: Place) -> Any:
         """The value, converted; None when the document states none. Raises Misfit when what it states is no such value."""
@@ -133,8 +135,16 @@ class Field:
         return Misfit("invalid-field", f"{about} is '{shorten(text)}'; expected {expected}.", node, name)
 
 
+def stated(fields: Sequence[Field | ListField], place: Place) -> dict[str, Any]:
+    """The values of those fields that the place states. Raises Misfit."""
+    slots = place.item_slots
+    return {field.name: value for field in fields if (field.slot < 0 or field.slot in slots) and (value := field.read(place)) is not None}
+
+
 class ListField:
     """A list of small tables, one for each node that `each` leads to; what lacks one of `needs` is left out."""
+
+    slot = -1
 
     def __init__(self, name: str, spec: Spec, compile_path: Compile) -> None:
         check_keys(spec, LIST_KEYS, name)
@@ -145,11 +155,8 @@ class ListField:
 
     def read(self, place: Place) -> Any:
         """The entries, at most MAX_ENTRIES; None when there are none."""
-        entries = [self._entry(place.below(node)) for node in self._each.nodes(place)[:MAX_ENTRIES]]
+        entries = [stated(self._fields, place.below(node)) for node in self._each.nodes(place)[:MAX_ENTRIES]]
         return [entry for entry in entries if entry and all(name in entry for name in self._needs)] or None
-
-    def _entry(self, place: Place) -> dict[str, Any]:
-        return {field.name: value for field in self._fields if (value := field.read(place)) is not None}
 
 
 class Ids:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from lxml import etree
 
 from trades.messages.facts import TradeEvent
-from trades.messages.fields import Field, Ids, ListField, MappingError, Misfit, Spec, check_keys, local_name
+from trades.messages.fields import Field, Ids, ListField, MappingError, Misfit, Spec, check_keys, local_name, stated
 from trades.messages.paths import Path, Place, Tries, compiled
 from trades.messages.schema import Schema
 from trades.messages.values import Moment, shorten
@@ -98,7 +98,7 @@ class MessageTable:
 
     def event(self, place: Place) -> TradeEvent:
         """The trade event of one item. Raises Misfit."""
-        values = {field.name: value for field in self._fields if (value := field.read(place)) is not None}
+        values = stated(self._fields, place)
         if "event_class" not in values:
             raise Misfit("not-an-event", f"{shorten(local_name(place.root))} carries no trade event that its mapping knows.", place.node)
         for rule in self._rules:
@@ -109,7 +109,7 @@ class MessageTable:
         own, related = self._ids.read(place)
         if not own:
             raise Misfit("no-trade-id", f"{shorten(local_name(place.node))} states no trade id. {self._ids.expected}".strip(), place.node)
-        details = {field.name: value for field in self._details if (value := field.read(place)) is not None}
+        details = stated(self._details, place)
         return TradeEvent(trade_ids=own, related_ids=related, details=details, **values)
 
 

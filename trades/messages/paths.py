@@ -103,6 +103,7 @@ class Path(ABC):
     """One compiled path."""
 
     attribute = ""  # the local name of the attribute it leads to, where that is known
+    item_slot = -1  # of a chain from the item: where the walk puts its elements; nothing there, nothing stated
 
     @abstractmethod
     def nodes(self, place: Place) -> list[Any]:
@@ -130,6 +131,7 @@ class Chain(Path):
         self.attribute = self._attribute.rpartition("}")[2]
         names = [_clark(step, namespaces) for step in match[2].split("/")] if match[2] else []
         self._slot = (tries.root if self._from_root else tries.item).slot(names) if names else -1
+        self.item_slot = -1 if self._from_root else self._slot
 
     def _elements(self, place: Place) -> Sequence[etree._Element]:
         if self._slot < 0:
@@ -146,8 +148,9 @@ class Chain(Path):
     def first(self, place: Place) -> str:
         """The first text that is not empty."""
         # The busiest lines of a worker: what `nodes` and `text_of` do, without their lists and calls.
-        attribute = self._attribute
-        for element in self._elements(place):
+        attribute, slot = self._attribute, self._slot
+        elements = self._elements(place) if slot < 0 else (place.root_slots if self._from_root else place.item_slots).get(slot, ())
+        for element in elements:
             text = element.get(attribute) if attribute else element.text if not len(element) else str(_STRING(element))
             if text and (text := collapse(text)):
                 return text
