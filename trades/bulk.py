@@ -64,10 +64,13 @@ def new(model: type[M], **values: Any) -> M:
 
 
 def insert(rows: Sequence[models.Model]) -> None:
-    """Insert new rows (UTC times, values of the fields' own types) and give them their primary keys.
+    """Insert new rows (UTC times, values of the fields' own types). Raises the same database errors as `bulk_create`."""
+    if rows:
+        _execute(_plan(type(rows[0]), connection.vendor, with_pk=False), rows)
 
-    Raises the same database errors as `bulk_create`.
-    """
+
+def insert_with_keys(rows: Sequence[models.Model]) -> None:
+    """As `insert`, and the rows get their primary keys, rising in the order given."""
     if not rows:
         return
     for row, (pk,) in zip(rows, _execute(_plan(type(rows[0]), connection.vendor, with_pk=False), rows, "RETURNING id"), strict=True):
@@ -90,26 +93,31 @@ def rewrite(rows: Sequence[models.Model], names: Sequence[str]) -> None:
     _execute(_plan(type(rows[0]), connection.vendor, with_pk=True), rows, f"ON CONFLICT (id) DO UPDATE SET {changes}")
 
 
-def _execute(plan: Plan, rows: Sequence[models.Model], ending: str) -> list[tuple[Any, ...]]:
+def _execute(plan: Plan, rows: Sequence[models.Model], ending: str = "") -> list[tuple[Any, ...]]:
     values = [plan.values(row) for row in rows]
-    source, parameters = (_recordset if connection.vendor == "postgresql" else _tuples)(plan, values)
-    with connection.cursor() as cursor:
-        # Only names of our own models are put into the text.
-        cursor.execute(f"INSERT INTO {plan.table} ({', '.join(plan.columns)}) {source} {ending}", parameters)
-        return list(cursor.fetchall()) if ending.startswith("RETURNING") else []
-
-
-def _tuples(plan: Plan, rows: Sequence[list[Any]]) -> tuple[str, list[Any]]:
+    returning = ending.startswith("RETURNING")
+    # Only names of our own models are put into the text.
+    insert = f"INSERT INTO {plan.table} ({', '.join(plan.columns)})"
     row = f"({', '.join(['%s'] * len(plan.columns))})"
-    return f"VALUES {', '.join([row] * len(rows))}", [value for values in rows for value in values]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"{insert} {_recordset(plan)} {ending}", [_document(values)])
+        elif returning:
+            cursor.execute(f"{insert} VALUES {', '.join([row] * len(values))} {ending}", [value for each in values for value in each])
+        else:
+            cursor.executemany(f"{insert} VALUES {row} {ending}", values)
+        return list(cursor.fetchall()) if returning else []
 
 
-def _recordset(plan: Plan, rows: Sequence[list[Any]]) -> tuple[str, list[Any]]:
-    # One parameter instead of thousands: psycopg handles each in Python. The columns are c0, c1, ... to keep the text short.
-    names = [f"c{index}" for index in range(len(plan.columns))]
-    columns = ", ".join(f"{name} {kind}" for name, kind in zip(names, plan.types, strict=True))
-    document = json.dumps([dict(zip(names, values, strict=True)) for values in rows], ensure_ascii=False)
-    return f"SELECT * FROM json_to_recordset(%s::json) AS rows({columns})", [document]  # noqa: S608
+def _recordset(plan: Plan) -> str:
+    # One parameter instead of thousands: psycopg handles each in Python. The columns are c0, c1, ... to keep the document short.
+    columns = ", ".join(f"c{index} {kind}" for index, kind in enumerate(plan.types))
+    return f"SELECT * FROM json_to_recordset(%s::json) AS rows({columns})"  # noqa: S608
+
+
+def _document(rows: Sequence[list[Any]]) -> str:
+    names = [f"c{index}" for index in range(len(rows[0]))]
+    return json.dumps([dict(zip(names, values, strict=True)) for values in rows], ensure_ascii=False)
 
 
 @cache

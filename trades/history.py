@@ -236,10 +236,10 @@ def _insert(rows: Sequence[_Row], copies: Sequence[Message]) -> None:
     """Store the rows; copies of a message of the same batch go last, since they point at it."""
     later = [message for message in copies if message.repeats_message_id is None]
     delayed = {id(message) for message in later}
-    bulk.insert([row.message for row in rows if id(row.message) not in delayed])
+    bulk.insert_with_keys([row.message for row in rows if id(row.message) not in delayed])
     for message in later:
         message.repeats_message_id = message.repeats_message.pk if message.repeats_message else None
-    bulk.insert(later)
+    bulk.insert_with_keys(later)
 
 
 def _hold_groups(rows: Iterable[_Row], blocked: set[str], now: datetime, hold: bool) -> None:

@@ -104,6 +104,7 @@ class Path(ABC):
 
     attribute = ""  # the local name of the attribute it leads to, where that is known
     item_slot = -1  # of a chain from the item: where the walk puts its elements; nothing there, nothing stated
+    item_attribute = ""  # of such a chain: the attribute it ends with, as lxml names it
 
     @abstractmethod
     def nodes(self, place: Place) -> list[Any]:
@@ -132,6 +133,7 @@ class Chain(Path):
         names = [_clark(step, namespaces) for step in match[2].split("/")] if match[2] else []
         self._slot = (tries.root if self._from_root else tries.item).slot(names) if names else -1
         self.item_slot = -1 if self._from_root else self._slot
+        self.item_attribute = self._attribute
 
     def _elements(self, place: Place) -> Sequence[etree._Element]:
         if self._slot < 0:
