@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.apps import apps
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from playwright.sync_api import ConsoleMessage, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -35,7 +39,14 @@ def complaints(page: Page) -> list[str]:
 
 
 @pytest.fixture
-def olivia(live_server: LiveServer, page: Page) -> User:
+def roles(live_server: LiveServer) -> None:
+    """The groups that a migration made. Beside a browser Django keeps its connections apart, and with them what it would restore."""
+    make_groups = importlib.import_module("trades.migrations.0002_roles").make_groups
+    make_groups(apps, SimpleNamespace(connection=connection))
+
+
+@pytest.fixture
+def olivia(live_server: LiveServer, page: Page, roles: None) -> User:
     """An operator, signed in."""
     olivia = User.objects.create_user("olivia", password="correct horse battery")
     olivia.groups.add(Group.objects.get(name="operator"))
