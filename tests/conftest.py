@@ -70,9 +70,9 @@ def aws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     endpoint = request.getfixturevalue("broker").url if uses_broker else CLOSED_PORT
     for name, value in {**NO_ACCOUNT, "AWS_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_SQS": endpoint}.items():
         monkeypatch.setenv(name, value)
-    sqs.client.cache_clear()
+    sqs._client.cache_clear()
     yield
-    sqs.client.cache_clear()
+    sqs._client.cache_clear()
 
 
 @pytest.fixture

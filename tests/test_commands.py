@@ -9,6 +9,7 @@ import pty
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event as Signal
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from django.core.management import CommandError, call_command
 from tests.support.broker import FifoQueue
 from tests.support.native import NOON, native, received, several
 from tests.support.processes import ROOT, Process
-from trades import history, sqs
-from trades.models import Publication, Trade
+from trades import history, publishing, sqs
+from trades.management.commands import relay_publications
+from trades.models import Publication, Trade, Upload
+from trades.publishing import IncomingDocument
 
 pytestmark = pytest.mark.django_db
 
@@ -96,6 +99,47 @@ def test_on_a_terminal_without_arguments_it_asks_for_a_file_name(
 
     assert "BOOK version 1 of T-1" in output
     assert Publication.objects.get().state == "SENT"
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_answer_publishes_nothing(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "book.xml").write_text(native("T-1"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: name)
+
+    with pytest.raises(CommandError, match="No file name"):
+        call_command("publish_trades")
+
+    assert not Publication.objects.exists()
+
+
+def test_a_queue_that_does_not_exist_is_refused_before_anything_is_stored(queue: FifoQueue, tmp_path: Path) -> None:
+    (tmp_path / "book.xml").write_text(native("T-1"))
+
+    with pytest.raises(CommandError, match="create_queues"):
+        call_command("publish_trades", str(tmp_path), queue="Typo.fifo")
+
+    assert not Publication.objects.exists()
+
+
+def test_a_queue_that_is_held_up_does_not_hold_up_the_others(
+    queue: FifoQueue, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The steps run inside the test's transaction, whose connection must stay.
+    monkeypatch.setattr(relay_publications, "close_old_connections", lambda: None)
+    upload = publishing.begin(source=Upload.Source.COMMAND, user=None, now=NOON)
+    for name in ("Typo.fifo", queue.name):
+        publishing.store(upload, [IncomingDocument("book.xml", native(name[:4]).encode())], queue=name, now=NOON)
+    relay = relay_publications.Relay(Signal())
+
+    for _ in range(3):
+        relay.step()
+    publishing.store(upload, [IncomingDocument("late.xml", native("T-2").encode())], queue=queue.name, now=NOON)
+    relay.step()
+
+    assert list(Publication.objects.filter(state="PENDING").values_list("queue", flat=True)) == ["Typo.fifo"]
+    assert sum("Typo.fifo is held up" in record.getMessage() for record in caplog.records) == 1
 
 
 def at_a_terminal(command: list[str], prompt: str, answer: str) -> str:

@@ -22,7 +22,7 @@ def receiver(queue: FifoQueue, **settings: object) -> Receiver:
     stop = Signal()
     made = Receiver(sqs.open_queue(queue.name, receiving=True), how, Quota(how.max_messages), stop, timezone.now)
     # A pause between tries would only make the test slower.
-    made.database_backoff.first = made.queue_backoff.first = 0
+    made.database_backoff.first = made.queue_backoff.first = made.damage_backoff.first = 0
     return made
 
 
@@ -139,3 +139,49 @@ def test_a_queue_that_is_away_is_waited_for(queue: FifoQueue, monkeypatch: pytes
         patch.setattr(sqs.Queue, "receive", away)
         assert worker.step() is None
     assert worker.step() == 0
+
+
+def test_nothing_is_received_for_a_database_that_is_away(queue: FifoQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(queue, native("T-1"))
+    worker = receiver(queue)
+
+    def away(*args: object, **kwargs: object) -> None:
+        raise OperationalError("the server is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "record", away)
+        patch.setattr(consumer.connection, "cursor", away)
+        for _ in range(20):
+            worker.step()
+    worker.step()
+
+    # One receive before the outage was known, one after it ended.
+    assert Message.objects.get().receive_count == 2
+
+
+def test_when_one_receiver_dies_all_stop_and_the_reason_is_raised(queue: FifoQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = iter(range(1000))
+
+    def step(self: Receiver) -> int:
+        if next(steps) == 5:
+            raise RuntimeError("a defect")
+        return 0
+
+    monkeypatch.setattr(Receiver, "step", step)
+    monkeypatch.setattr(Receiver, "run", lambda self: [self.step() for _ in iter(self.stop.is_set, True)])
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        consumer.run(queue.name, Settings(wait=0, receivers=3), Signal(), timezone.now, lambda line: None)
+
+
+def test_a_reader_that_went_away_ends_the_worker_after_the_messages_are_deleted(queue: FifoQueue) -> None:
+    send(queue, native("T-1"))
+
+    def gone(body: str) -> None:
+        raise BrokenPipeError
+
+    worker = receiver(queue, echo=gone)
+    worker.step()
+
+    assert worker.stop.is_set()
+    assert queue.counts() == (0, 0)

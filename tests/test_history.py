@@ -258,3 +258,18 @@ def test_a_slow_worker_that_comes_back_finds_its_messages_recorded() -> None:
 
     assert report.repeats == 2
     assert [position for position, _ in story()] == [1, 2, 3]
+
+
+def test_a_nul_that_postgresql_can_not_store_quarantines_only_its_message() -> None:
+    record(received(native("T-1"), "T-1"), received(native("T-2"), "T-2", attributes={"note": "a\0b"}), received(native("T-3"), "T-3"))
+
+    refused = Message.objects.exclude(outcome=Outcome.RECORDED)
+    assert Message.objects.count() == 3
+    assert [row.code for row in refused] == (["not-storable"] if connection.vendor == "postgresql" else [])
+
+
+def test_a_group_that_is_held_stays_held_when_holding_is_switched_off() -> None:
+    record(received(BAD, "T-1"), received(native("T-1"), "T-1"))
+    record(received(native("T-1", "CANCEL", 2), "T-1"), hold=False)
+
+    assert outcomes() == ["QUARANTINED", "HELD", "HELD"]

@@ -6,7 +6,20 @@ import itertools
 
 import pytest
 
-from trades.lifecycle import FLAG_WORDS, TABLE, Flag, Happening, Standing, State, Status, addressed, fold, processing_status, step
+from trades.lifecycle import (
+    FLAG_WORDS,
+    TABLE,
+    Flag,
+    Happening,
+    Standing,
+    State,
+    Status,
+    addressed,
+    fold,
+    is_orphan,
+    processing_status,
+    step,
+)
 from trades.messages.facts import EventClass as E
 
 S, F = State, Flag
@@ -161,3 +174,42 @@ def test_a_correction_of_an_unknown_thread_addresses_nothing() -> None:
 )
 def test_words_of_documents_stand_for_steps(word: str, status: Status | None) -> None:
     assert processing_status(word) is status
+
+
+def test_a_correction_of_a_lower_version_than_what_it_corrects_leaves_newer_values() -> None:
+    standing = stand(Happening(E.BOOK, version=1), Happening(E.UPDATE, version=2), Happening(E.CORRECT, version=1))
+
+    assert standing.version == 2
+
+
+@pytest.mark.parametrize("version", [None, 1])
+def test_a_correction_puts_a_confirmed_trade_back_to_received(version: int | None) -> None:
+    thread = ("FO", "A")
+    standing = stand(
+        Happening(E.BOOK, version=version, thread=thread),
+        Happening(E.STATUS, "CONFIRMED", version),
+        Happening(E.CORRECT, version=version, thread=thread),
+    )
+
+    assert (standing.state, standing.status) == (S.LIVE, Status.RECEIVED)
+
+
+def test_a_second_retraction_of_the_same_event_is_an_orphan() -> None:
+    booked, retraction = Happening(E.BOOK, thread=("FO", "A")), Happening(E.RETRACT, thread=("FO", "A"))
+    ended = Happening(E.TERMINATE, thread=("FO", "B"))
+
+    assert not is_orphan([booked], retraction)
+    assert is_orphan([booked, retraction], retraction)
+    assert is_orphan([booked, ended, Happening(E.RETRACT, thread=("FO", "B"))], Happening(E.RETRACT, thread=("FO", "B")))
+
+
+def test_a_retraction_of_a_corrected_event_takes_the_event_out() -> None:
+    thread = ("FO", "B")
+    standing = stand(
+        Happening(E.BOOK, thread=("FO", "A")),
+        Happening(E.TERMINATE, thread=thread),
+        Happening(E.CORRECT, thread=thread),
+        Happening(E.RETRACT, thread=thread),
+    )
+
+    assert standing.state is S.LIVE

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import DataError
 
 from tests.support.native import NOON, native, received
-from trades import history, messages, quarantine
+from trades import history, ledger, messages, quarantine
 from trades.models import AuditEntry, Event, Hold, Message
 from trades.sqs import Received
 
@@ -124,3 +125,23 @@ def test_a_conflict_can_be_replayed_as_an_event_of_its_own(alice: User) -> None:
     quarantine.replay(the_quarantined(), user=alice, now=NOON)
 
     assert story() == [(1, "BOOK"), (2, "CANCEL")]
+
+
+def test_a_waiting_message_that_the_database_refuses_is_quarantined_and_holds_the_rest(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(received(BAD), received(native("T-1")), received(native("T-1", "UPDATE", 2)), received(native("T-1", "CANCEL", 3)))
+    real = ledger.enter
+
+    def refusing(entries: list[ledger.Entry], **kwargs: object) -> ledger.Entered:
+        if any("UPDATE" in entry.message.body for entry in entries):
+            raise DataError("value out of range")
+        return real(entries, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ledger, "enter", refusing)
+
+    result = quarantine.discard(the_quarantined(), user=alice, reason="wrong file", now=NOON)
+
+    assert result.recorded == 1
+    assert (the_quarantined().code, story()) == ("not-storable", [(1, "BOOK")])
+    assert quarantine.waiting_behind(the_quarantined()) == 1

@@ -18,14 +18,16 @@ PRODUCTION = {"PRODUCTION": "on", "SECRET_KEY": "s" * 60, "ALLOWED_HOSTS": "trad
 
 
 def variables() -> set[str]:
-    """Every environment variable that settings.py reads: the first argument of each env.str(...), env.bool(...) and so on."""
+    """Every environment variable that settings.py reads: the first argument of each env.str(...), switch(...) and so on."""
     calls = [node for node in ast.walk(ast.parse(SOURCE.read_text())) if isinstance(node, ast.Call) and node.args]
     return {
         call.args[0].value
         for call in calls
-        if isinstance(call.func, ast.Attribute)
-        and isinstance(call.func.value, ast.Name)
-        and call.func.value.id == "env"
+        if (
+            call.func.id in ("switch", "whole_number")
+            if isinstance(call.func, ast.Name)
+            else isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) and call.func.value.id == "env"
+        )
         and isinstance(call.args[0], ast.Constant)
         and isinstance(call.args[0].value, str)
     }
@@ -109,3 +111,25 @@ def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
     loaded = load(tmp_path, "settings.ENVIRONMENT_NAME, settings.LOGGING['root']['level']", LOG_LEVEL="ERROR")
 
     assert loaded.stdout.strip() == "UAT ERROR", loaded.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [("PRODUCTION", "enabled", "on or off"), ("TRADES_HOLD", "maybe", "on or off"), ("TRADES_MAX_DOCUMENT_BYTES", "abc", "whole number")],
+)
+def test_a_value_that_can_not_be_meant_is_refused_by_name(tmp_path: Path, name: str, value: str, expected: str) -> None:
+    loaded = load(tmp_path, **{name: value})
+
+    assert loaded.returncode != 0
+    last = loaded.stderr.strip().splitlines()[-1]
+    assert name in last
+    assert expected in last
+
+
+def test_production_takes_neither_debug_nor_a_local_broker_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "local-broker.env").write_text("AWS_ENDPOINT_URL_SQS=http://127.0.0.1:4566\n")
+
+    loaded = load(tmp_path, "(settings.DEBUG, settings.env.str('AWS_ENDPOINT_URL_SQS', 'none'))", **PRODUCTION, DEBUG="on")
+
+    assert loaded.stdout.strip() == "(False, 'none')", loaded.stderr

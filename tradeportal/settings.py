@@ -12,14 +12,33 @@ from django.core.management.utils import get_random_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
-VAR_DIR = Path(env.str("TRADES_VAR_DIR", str(BASE_DIR / "var")))
-# What is set already wins; .env is the operator's, local-broker.env is written by run_portal while its broker runs.
-for env_file in (BASE_DIR / ".env", VAR_DIR / "local-broker.env"):
-    if env_file.is_file():
-        env.read_env(env_file)
 
-PRODUCTION = env.bool("PRODUCTION", False)
-DEBUG = env.bool("DEBUG", False)
+
+def switch(name: str, default: bool) -> bool:
+    """Whether a variable is on or off. Raises ImproperlyConfigured for any other word, which would otherwise quietly mean off."""
+    word = env.str(name, "on" if default else "off").strip().lower()
+    if word not in {"on", "true", "yes", "1", "off", "false", "no", "0"}:
+        raise ImproperlyConfigured(f"{name} is {word!r}. Set it to on or off.")
+    return word in {"on", "true", "yes", "1"}
+
+
+def whole_number(name: str, default: int) -> int:
+    """A whole number from 1 up. Raises ImproperlyConfigured for anything else."""
+    text = env.str(name, str(default)).strip()
+    if not text.isdecimal() or int(text) < 1:
+        raise ImproperlyConfigured(f"{name} is {text!r}. Set it to a whole number from 1 up.")
+    return int(text)
+
+
+VAR_DIR = Path(env.str("TRADES_VAR_DIR", str(BASE_DIR / "var")))
+# What is set already wins; .env is the operator's.
+if (BASE_DIR / ".env").is_file():
+    env.read_env(BASE_DIR / ".env")
+PRODUCTION = switch("PRODUCTION", False)
+DEBUG = switch("DEBUG", False) and not PRODUCTION
+# Written by run_portal while its broker runs; one left behind must not lead production astray.
+if not PRODUCTION and (VAR_DIR / "local-broker.env").is_file():
+    env.read_env(VAR_DIR / "local-broker.env")
 ENVIRONMENT_NAME = env.str("ENVIRONMENT_NAME", "PROD" if PRODUCTION else "DEV")
 
 
@@ -110,7 +129,8 @@ if _database["ENGINE"].endswith("sqlite3"):
         "PRAGMA cache_size=-20000; PRAGMA mmap_size=134217728;",
     )
 else:
-    _options.setdefault("pool", {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", 8), "timeout": 10})
+    _options.setdefault("pool", {"min_size": 1, "max_size": whole_number("DATABASE_POOL_SIZE", 8), "timeout": 30})
+    _database["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # People
@@ -123,7 +143,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "blotter"
 LOGOUT_REDIRECT_URL = "login"
-AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURE_LIMIT", 5)
+AXES_FAILURE_LIMIT = whole_number("LOGIN_FAILURE_LIMIT", 5)
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
@@ -151,7 +171,7 @@ SESSION_COOKIE_AGE = 12 * 60 * 60
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PRODUCTION
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
-if env.bool("BEHIND_TLS_PROXY", False):
+if switch("BEHIND_TLS_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # Static files, times, words
@@ -177,9 +197,9 @@ USE_TZ = True
 
 TRADES_QUEUE = env.str("TRADES_QUEUE", "TradeStatus.fifo")
 TRADES_DEAD_LETTER_QUEUE = env.str("TRADES_DEAD_LETTER_QUEUE", "TradeStatusDeadLetter.fifo")
-TRADES_MAX_DOCUMENT_BYTES = env.int("TRADES_MAX_DOCUMENT_BYTES", 10 * 1024 * 1024)
-TRADES_MAX_UPLOAD_FILES = env.int("TRADES_MAX_UPLOAD_FILES", 500)
-TRADES_HOLD = env.bool("TRADES_HOLD", True)
+TRADES_MAX_DOCUMENT_BYTES = whole_number("TRADES_MAX_DOCUMENT_BYTES", 10 * 1024 * 1024)
+TRADES_MAX_UPLOAD_FILES = whole_number("TRADES_MAX_UPLOAD_FILES", 500)
+TRADES_HOLD = switch("TRADES_HOLD", True)
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = TRADES_MAX_DOCUMENT_BYTES + 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FILES = TRADES_MAX_UPLOAD_FILES

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from django.db import connection, models
 
 M = TypeVar("M", bound=models.Model)
+SQLITE_MOST = 10_000  # parameters; SQLite takes 32,766 in a statement unless built for more (https://www.sqlite.org/limits.html)
 PLAIN = (models.CharField, models.TextField, models.IntegerField, models.ForeignKey, models.AutoField)
 
 
@@ -36,6 +37,8 @@ class Among(models.Lookup):
             values = [self.lhs.output_field.get_db_prep_value(value, connection) for value in values]
         if connection.vendor == "postgresql":
             return f"{column} = ANY(%s)", [*parameters, values]
+        if len(values) > SQLITE_MOST:
+            return f"{column} IN (SELECT value FROM json_each(%s))", [*parameters, json.dumps(values)]  # noqa: S608
         return f"{column} IN ({', '.join(['%s'] * len(values))})", [*parameters, *values]
 
 

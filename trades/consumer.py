@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,6 +73,7 @@ class Receiver:
         self.clock = clock
         self.queue_backoff = Backoff(stop)
         self.database_backoff = Backoff(stop)
+        self.damage_backoff = Backoff(stop)
 
     def run(self) -> None:
         """Work until asked to stop, or until the queue is empty or the quota used up where the settings say so."""
@@ -84,7 +86,10 @@ class Receiver:
             connection.close()
 
     def step(self) -> int | None:
-        """Receive one batch and settle it; gives how many messages came, None when the queue could not be asked."""
+        """Receive one batch and settle it; gives how many messages came, None when queue or database could not be asked."""
+        # Each receive of a message counts towards its dead-letter limit, so nothing is received for a database that is away.
+        if self.database_backoff.failures and not self._database_answers():
+            return None
         try:
             batch = self._gather()
         except sqs.QueueError as error:
@@ -129,11 +134,25 @@ class Receiver:
             self._give_back(sound)
             self._away(self.database_backoff, "the database", error)
             return
+        finally:
+            # Not kept through the next long poll: a pool has fewer connections than there may be receivers.
+            close_old_connections()
         if self.database_backoff.reset():
             logger.info("the database is back")
-        self._echo(sound)
         self._delete(sound)
+        self._echo(sound)
         logger.info("%s in %.0f ms", _words(report), 1000 * (time.perf_counter() - started))
+
+    def _database_answers(self) -> bool:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except (DatabaseError, InterfaceError) as error:
+            self._away(self.database_backoff, "the database", error)
+            return False
+        finally:
+            close_old_connections()
+        return True
 
     def _without_damaged_groups(self, batch: list[Received]) -> list[Received]:
         """The batch without messages whose text is not what SQS stored, nor what follows them in their groups: those go back."""
@@ -147,12 +166,20 @@ class Receiver:
                 sound.append(message)
         if damaged:
             self._give_back([message for message in batch if message.group_id in damaged])
+            self.damage_backoff.pause()
+        else:
+            self.damage_backoff.reset()
         return sound
 
     def _echo(self, batch: list[Received]) -> None:
         if self.settings.echo:
-            for message in batch:
-                self.settings.echo(message.body)
+            try:
+                for message in batch:
+                    self.settings.echo(message.body)
+            except BrokenPipeError:
+                logger.info("nobody reads what is printed any more; stopping")
+                self.settings.echo = None
+                self.stop.set()
 
     def _delete(self, batch: list[Received]) -> None:
         """Delete what is recorded. What can't be deleted comes again and is then acknowledged without effect."""
@@ -166,6 +193,7 @@ class Receiver:
             logger.warning("%d recorded messages were not deleted (%s); they will come again", len(batch), error)
 
     def _give_back(self, batch: list[Received]) -> None:
+        self.quota.put_back(len(batch))
         try:
             for message, failure in self.queue.release(batch):
                 logger.warning("message %s was not given back (%s); it comes again after its timeout", message.message_id, failure)
@@ -189,12 +217,12 @@ def run(name: str, settings: Settings, stop: Event, clock: Callable[[], datetime
     ready(f"ready: queue {name} at {sqs.broker_name()}, {settings.receivers} receiving, wait {settings.wait} s")
     with ThreadPoolExecutor(settings.receivers, thread_name_prefix="receiver") as pool:
         running = [pool.submit(receiver.run) for receiver in receivers]
+        done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
+        if any(future.exception() for future in done):
+            logger.error("a receiver failed; the others finish what they have in hand")
+            stop.set()
         for future in running:
-            try:
-                future.result()
-            except BaseException:
-                stop.set()
-                raise
+            future.result()
 
 
 def _words(report: history.Report) -> str:

@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.conf import settings
@@ -88,7 +88,23 @@ def _record_alone(received: Received, judgement: Judgement, now: datetime, hold:
     except UNSTORABLE as error:
         logger.error("message %s can't be stored as understood: %s", received.message_id, error)
         refusal = MessageRefused("not-storable", f"The message was understood but could not be stored: {error}.")
-    return _record([received], [refusal], now, hold)
+    return _record([_storable(received)], [refusal], now, hold)
+
+
+def _storable(received: Received) -> Received:
+    """The message without what PostgreSQL can't hold: NUL characters, and ids longer than SQS itself allows."""
+    return replace(
+        received,
+        body=_without_nul(received.body),
+        message_id=_without_nul(received.message_id)[:100],
+        group_id=_without_nul(received.group_id)[:128],
+        deduplication_id=_without_nul(received.deduplication_id)[:128],
+        attributes={_without_nul(name): _without_nul(value) for name, value in received.attributes.items()},
+    )
+
+
+def _without_nul(text: str) -> str:
+    return text.replace("\0", "\ufffd")
 
 
 def _record(batch: Sequence[Received], judgements: Sequence[Judgement], now: datetime, hold: bool) -> Report:
@@ -214,7 +230,7 @@ def _blocked_groups(batch: Sequence[Received]) -> set[str]:
 
 def _settle(rows: Iterable[_Row], blocked: set[str], hold: bool) -> list[Entry]:
     """Give every row its outcome as far as it is known before the trades are looked at; returns those that go into the history."""
-    stopped = set(blocked) if hold else set()
+    stopped = set(blocked)
     entries = []
     for row in rows:
         message, judgement = row.message, row.judgement

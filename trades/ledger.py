@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from trades import bulk
-from trades.lifecycle import Flag, Happening, Standing, State, Status, addressed, fold, step
+from trades.lifecycle import Flag, Happening, Standing, State, Status, fold, is_orphan, step
 from trades.messages.facts import EventClass, ParsedMessage, TradeEvent, TradeId
 from trades.models import Event, Message, Trade
 
@@ -156,7 +156,7 @@ def _advance(standing: Standing, happening: Happening, earlier: list[Happening] 
     if earlier is None:
         return after, flags
     if happening.event_class in ADDRESSING:
-        if addressed(earlier, happening) is None:
+        if is_orphan(earlier, happening):
             flags = (*flags, Flag.ORPHAN)
         after = fold([*earlier, happening])
     earlier.append(happening)

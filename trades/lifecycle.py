@@ -171,6 +171,11 @@ def addressed(earlier: Sequence[Happening], happening: Happening) -> int | None:
     return None
 
 
+def is_orphan(earlier: Iterable[Happening], happening: Happening) -> bool:
+    """Whether a correction or retraction is about an event that is not there, or was retracted before."""
+    return addressed(_settled(earlier), happening) is None
+
+
 def processing_status(word: str) -> Status | None:
     """The step that a document's own status word stands for, None when it stands for none."""
     return STATUS_WORDS.get(word.upper())
@@ -184,15 +189,28 @@ def _settled(happenings: Iterable[Happening]) -> list[Happening]:
             continue
         index = addressed(settled, happening)
         if index is None:
-            settled.append(happening)
+            settled.append(replace(happening, thread=None))
         elif happening.event_class is EventClass.CORRECT:
-            settled[index] = replace(happening, event_class=settled[index].event_class)
+            _correct(settled, index, happening)
         else:
-            retracted = settled.pop(index)
-            if retracted.event_class is EventClass.BOOK:
-                settled.insert(index, retracted)
-                settled.append(replace(happening, event_class=EventClass.CANCEL))
+            _retract(settled, index, happening)
     return settled
+
+
+def _correct(settled: list[Happening], index: int, correction: Happening) -> None:
+    corrected = settled[index]
+    if _is_older(correction.version, corrected.version):
+        return
+    settled[index] = replace(correction, event_class=corrected.event_class)
+    # It stands in the place of what it corrects, and the statuses that came before it no longer count: the trade is received anew.
+    settled.append(replace(correction, thread=None))
+
+
+def _retract(settled: list[Happening], index: int, retraction: Happening) -> None:
+    retracted = settled.pop(index)
+    if retracted.event_class is EventClass.BOOK:
+        settled.insert(index, replace(retracted, thread=None))
+        settled.append(replace(retraction, event_class=EventClass.CANCEL, thread=None))
 
 
 def _is_older(version: int | None, reached: int | None) -> bool:

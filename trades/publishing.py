@@ -75,7 +75,7 @@ def publish(
     name = queue or settings.TRADES_QUEUE
     for chunk in chunks(documents, STORE_CHUNK):
         store(upload, chunk, queue=name, group=group, now=clock())
-    deliver(name, clock=clock, patience=2)
+    deliver(name, clock=clock, patience=2, at_most=5)
     return upload
 
 
@@ -100,14 +100,19 @@ def store(upload: Upload, documents: Sequence[IncomingDocument], *, queue: str, 
     return rows
 
 
-def deliver(queue: str, *, clock: Clock, patience: float = 0, stop: Signal | None = None) -> Delivery:
-    """Send what is unsent, oldest first. Waits up to `patience` seconds while another sender is at work, then leaves it to that one."""
+def deliver(queue: str, *, clock: Clock, patience: float = 0, at_most: float | None = None, stop: Signal | None = None) -> Delivery:
+    """Send what is unsent, oldest first.
+
+    Waits up to `patience` seconds while another sender is at work, then leaves it to that one. Begins no call after `at_most`
+    seconds: a backlog is the relay's, not that of the person who happens to upload next.
+    """
+    ends = time.monotonic() + at_most if at_most is not None else float("inf")
     delivery = Delivery()
     holder = uuid.uuid4().hex
     if not _acquire(queue, holder, clock, patience):
         return Delivery(problem="Another sender is at work on this queue; it sends these publications too.", busy=True)
     try:
-        _send_all(sqs.open_queue(queue), holder, delivery, clock, stop or Signal())
+        _send_all(sqs.open_queue(queue), holder, delivery, clock, lambda: time.monotonic() > ends or (stop is not None and stop.is_set()))
     except sqs.QueueError as error:
         delivery.problem = str(error)
         _unsent(queue).filter(last_error="").update(last_error=str(error))
@@ -255,14 +260,14 @@ def _renew(queue: str, holder: str, now: datetime) -> bool:
     return OutboxLease.objects.filter(free, queue=queue).update(holder=holder, expires_at=now + LEASE) == 1
 
 
-def _send_all(queue: sqs.Queue, holder: str, delivery: Delivery, clock: Clock, stop: Signal) -> None:
+def _send_all(queue: sqs.Queue, holder: str, delivery: Delivery, clock: Clock, ended: Callable[[], bool]) -> None:
     stopped_groups: set[str] = set()
     last = 0
     while rows := list(_unsent(queue.name).filter(id__gt=last)[:SEND_CHUNK]):
         last = rows[-1].pk
         for call in calls([row for row in rows if row.group_id not in stopped_groups]):
             ready = [row for row in call if row.group_id not in stopped_groups]
-            if stop.is_set() or not _renew(queue.name, holder, clock()):
+            if ended() or not _renew(queue.name, holder, clock()):
                 return
             if ready:
                 stopped_groups |= _send(queue, ready, delivery, clock)

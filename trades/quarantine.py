@@ -47,7 +47,10 @@ def replay(message: Message, *, user: AbstractBaseUser | None, note: str = "", n
             message.save()
             _audit("replay refused", message, user, note or str(judgement), now)
             return Result(still=str(judgement))
-        recorded = _enter([Entry(message, judgement)], now)
+        recorded, refusal = _enter_or_refuse([Entry(message, judgement)], now)
+        if refusal is not None:
+            _audit("replay refused", message, user, note or str(refusal), now)
+            return Result(still=str(refusal))
         _audit("replay", message, user, note, now)
         return Result(recorded + _let_go(hold, message, now))
 
@@ -90,19 +93,37 @@ def _let_go(hold: Hold | None, settled: Message, now: datetime) -> int:
         for message in waiting:
             judgement = history.judge(message.body)
             if isinstance(judgement, MessageRefused):
-                _hold_behind(hold, message, judgement)
-                return recorded + _enter(entries, now)
+                history.refuse(message, judgement)
+                break
             entries.append(Entry(message, judgement))
-        recorded += _enter(entries, now)
+        entered, refusal = _enter_or_refuse(entries, now)
+        recorded += entered
+        if refusal is not None or len(entries) < len(waiting):
+            next_one = waiting[entered]
+            next_one.save()
+            hold.message = next_one
+            hold.save(update_fields=["message"])
+            return recorded
     hold.delete()
     return recorded
 
 
-def _hold_behind(hold: Hold, message: Message, refusal: MessageRefused) -> None:
-    history.refuse(message, refusal)
-    message.save()
-    hold.message = message
-    hold.save(update_fields=["message"])
+def _enter_or_refuse(entries: list[Entry], now: datetime) -> tuple[int, MessageRefused | None]:
+    """Enter the messages in order, up to the first that the database can't take: that one is refused. Gives how many were entered."""
+    try:
+        with transaction.atomic():
+            return _enter(entries, now), None
+    except history.UNSTORABLE as error:
+        if len(entries) == 1:
+            refusal = MessageRefused("not-storable", f"The message was understood but could not be stored: {error}.")
+            history.refuse(entries[0].message, refusal)
+            entries[0].message.save()
+            return 0, refusal
+    for count, entry in enumerate(entries):
+        _, refused = _enter_or_refuse([entry], now)
+        if refused is not None:
+            return count, refused
+    return len(entries), None
 
 
 def _held(queue: str, group_id: str) -> QuerySet[Message]:

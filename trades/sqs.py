@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import MessageSystemAttributeNameType
 
 T = TypeVar("T")
+_making_clients = threading.Lock()
 
 MAX_BATCH = 10
 MAX_BATCH_BYTES = MAX_MESSAGE_BYTES = 1_048_576
@@ -35,8 +37,8 @@ MAX_WAIT_SECONDS = 20
 MAX_VISIBILITY_SECONDS = 43_200
 VISIBILITY_SECONDS = 120
 RETENTION_SECONDS = 14 * 24 * 60 * 60
-# High on purpose: every receive of a batch counts for all its messages, also for those never tried.
-MAX_RECEIVE_COUNT = 100
+# The highest that SQS allows: every receive of a batch counts for all its messages, also for those never tried.
+MAX_RECEIVE_COUNT = 1_000
 SENDING_SECONDS = {"connect_timeout": 3, "read_timeout": 6}
 RECEIVING_SECONDS = {"connect_timeout": 5, "read_timeout": MAX_WAIT_SECONDS + 10}
 
@@ -159,11 +161,18 @@ def sentences(doing: str) -> Iterator[None]:
         raise QueueError(f"{doing}: {broker_name()} answered {code}: {message}") from None
     except BotoCoreError as error:
         raise QueueError(f"{doing}: {broker_name()}: {error}") from None
+    except ValueError as error:
+        raise QueueError(f"{doing}: {error}. Check AWS_ENDPOINT_URL_SQS, which is written like http://127.0.0.1:4566.") from None
+
+
+def client(**seconds: float) -> SQSClient:
+    """One SQS client per process and time-out; clients are thread-safe, but must not cross a fork."""
+    with _making_clients:  # boto3.client() itself is not thread-safe (boto3 guide, clients)
+        return _client(**seconds)
 
 
 @functools.cache
-def client(**seconds: float) -> SQSClient:
-    """One SQS client per process and time-out; clients are thread-safe, but must not cross a fork."""
+def _client(**seconds: float) -> SQSClient:
     config = Config(retries={"mode": "standard", "total_max_attempts": 2}, max_pool_connections=64, **seconds)  # type: ignore[arg-type]
     with sentences("Opening Amazon SQS"):
         return boto3.client("sqs", region_name=region(), config=config)

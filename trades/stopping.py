@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import random
 import signal
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ def stop_on_signals() -> Iterator[Event]:
     stop = Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        # A handler may run between any two instructions: set the flag, nothing else.
-        stop.set()
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
+        # The interrupted code may hold the event's own lock, inside wait(): only another thread can set it without a deadlock.
+        _thread.start_new_thread(stop.set, ())
 
     before = {each: signal.signal(each, ask) for each in SIGNALS}
     try:
@@ -40,12 +41,16 @@ class Backoff:
         self.longest = longest
         self.failures = 0
 
-    def pause(self) -> float:
-        """Wait before the next try; gives the seconds chosen."""
-        seconds: float = min(self.longest, self.first * 2**self.failures) * random.uniform(0.5, 1)  # noqa: S311
+    def seconds(self) -> float:
+        """Note a failure; gives the seconds to leave before the next try."""
+        # 2**60 first-pauses are longer than any `longest`; beyond, the power would only grow without bound.
+        seconds: float = min(self.longest, self.first * 2 ** min(self.failures, 60)) * random.uniform(0.5, 1)  # noqa: S311
         self.failures += 1
-        self.stop.wait(seconds)
         return seconds
+
+    def pause(self) -> None:
+        """Note a failure and wait before the next try."""
+        self.stop.wait(self.seconds())
 
     def reset(self) -> bool:
         """Start over after a success; gives whether there had been failures."""

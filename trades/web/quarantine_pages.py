@@ -187,10 +187,6 @@ def _message_page(request: HttpRequest, shown: Message, form: DiscardForm, statu
     return render(request, "trades/message.html", context, status=status)
 
 
-def _events_of(shown: Message) -> list[Event]:
-    return list(Event.objects.filter(message=shown).select_related("trade").order_by("part")[:50])
-
-
 def _held_behind(shown: Message) -> QuerySet[Message]:
     held = Message.objects.filter(queue=shown.queue, group_id=shown.group_id, outcome=Outcome.HELD)
     return held.defer("body", "attributes").order_by("pk")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from argparse import ArgumentParser
+from io import TextIOWrapper
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 from django.utils import timezone
 
 from trades import consumer, sqs
@@ -23,6 +27,8 @@ class Command(BaseCommand):
         "Stops at SIGTERM or Ctrl-C after finishing what is in hand; a second signal stops at once."
     )
 
+    printing = threading.Lock()
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""
         parser.add_argument("--queue", default=settings.TRADES_QUEUE, help="queue name, ending in .fifo (default %(default)s)")
@@ -36,20 +42,28 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the worker until it is done or asked to stop."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know every character of a body
         require_database()
+        connection.close()
         how = consumer.Settings(
             wait=options["wait"],
             receivers=options["receivers"],
             until_empty=options["until_empty"],
             max_messages=options["max_messages"],
             hold=settings.TRADES_HOLD,
-            echo=self.stdout.write if options["echo"] else None,
+            echo=self._echo if options["echo"] else None,
         )
         with stop_on_signals() as stop:
             try:
                 consumer.run(options["queue"], how, stop, timezone.now, self._ready)
             except sqs.QueueError as error:
                 raise CommandError(str(error)) from None
+
+    def _echo(self, body: str) -> None:
+        with self.printing:
+            self.stdout.write(body)
+            self.stdout.flush()
 
     def _ready(self, line: str) -> None:
         self.stdout.write(f"consume_trades {line}")

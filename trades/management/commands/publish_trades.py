@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from django.utils import timezone
 from rich.console import Console
 from rich.progress import Progress
@@ -43,11 +45,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Store and send in chunks, so that a long list can be interrupted: what is stored is sent by the relay."""
-        paths = list(self._files(options["paths"] or [self._asked()]))
         try:
-            sqs.check_name(options["queue"])
-        except sqs.QueueError as error:
-            raise CommandError(str(error)) from None
+            self._run(options)
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. What was stored is in the outbox; relay_publications sends it.", returncode=130) from None
+        except DatabaseError as error:
+            raise CommandError(f"The database can't be used: {str(error).strip()}. What was printed above is published.") from None
+
+    def _run(self, options: dict[str, Any]) -> None:
+        paths = list(self._files(options["paths"] or [self._asked()]))
+        self._check_queue(options["queue"])
         require_database()
         upload = publishing.begin(source=Upload.Source.COMMAND, user=None, now=timezone.now())
         self.complete, self.as_json = True, options["as_json"]
@@ -62,7 +69,24 @@ class Command(BaseCommand):
     def _asked(self) -> str:
         if not sys.stdin.isatty():
             raise CommandError("Name files or folders to publish, or - to read one document from standard input.")
-        return input("Please enter file name: ").strip()
+        try:
+            name = input("Please enter file name: ").strip()
+        except EOFError:
+            name = ""
+        if not name:
+            raise CommandError("No file name was given; nothing is published.")
+        return name
+
+    def _check_queue(self, name: str) -> None:
+        # A queue that is away is no obstacle, the outbox waits for it; one that does not exist would be waited for in vain.
+        try:
+            sqs.check_name(name)
+            sqs.open_queue(name)
+        except sqs.QueueNotFound as error:
+            raise CommandError(str(error)) from None
+        except sqs.QueueError as error:
+            if not sqs.QUEUE_NAME_PATTERN.fullmatch(name):
+                raise CommandError(str(error)) from None
 
     def _files(self, names: list[str]) -> Iterator[tuple[str, Path | None]]:
         """(name for people, where it is; None is standard input): a file by its own name, those of a folder by their place in it."""
@@ -70,13 +94,13 @@ class Command(BaseCommand):
             path = Path(name)
             if name == "-":
                 yield "standard input", None
-            elif path.is_dir():
+            elif name and path.is_dir():
                 found = sorted(file for file in path.rglob("*.xml") if file.is_file())
                 if not found:
                     raise CommandError(f"{name}: the folder has no .xml file.")
-                yield from ((str(file.relative_to(path)), file) for file in found)
+                yield from ((_printable(file.relative_to(path)), file) for file in found)
             elif path.is_file():
-                yield path.name, path
+                yield _printable(Path(path.name)), path
             else:
                 raise CommandError(f"{name}: there is no such file or folder.")
 
@@ -145,3 +169,8 @@ class Command(BaseCommand):
         if publication.state != Publication.State.SENT:
             line["error"] = publication.last_error or problem
         self.stdout.write(json.dumps(line))
+
+
+def _printable(path: Path) -> str:
+    """The path as text; a name that is not UTF-8, which Linux allows, with replacement characters."""
+    return os.fsencode(path).decode("utf-8", "replace")

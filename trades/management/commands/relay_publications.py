@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from argparse import ArgumentParser
 from threading import Event
 from typing import Any
@@ -17,6 +18,65 @@ from trades.management.database import require_database
 from trades.stopping import Backoff, stop_on_signals
 
 logger = logging.getLogger(__name__)
+DATABASE = "the database"
+
+
+class Trouble:
+    """What holds up one queue (or the database): the sentence, and when to try again. Others go on meanwhile."""
+
+    def __init__(self, stop: Event) -> None:
+        self.backoff = Backoff(stop)
+        self.sentence = ""
+        self.retry_at = 0.0
+
+    def note(self, what: str, sentence: str) -> None:
+        """Put the next try off; a sentence is logged when it is a new one."""
+        if sentence != self.sentence:
+            logger.error("%s is held up, trying again until it works: %s", what, sentence)
+        self.sentence, self.retry_at = sentence, time.monotonic() + self.backoff.seconds()
+
+
+class Relay:
+    """Sends every queue's unsent publications, each queue at its own pace."""
+
+    def __init__(self, stop: Event) -> None:
+        self.stop = stop
+        self.troubles: dict[str, Trouble] = {}
+
+    def step(self) -> bool:
+        """Send what there is; gives whether anything is left."""
+        close_old_connections()
+        try:
+            for queue in publishing.waiting_queues():
+                if self._is_due(queue):
+                    self._deliver(queue)
+            left = bool(publishing.waiting_queues())
+        except DatabaseError as error:
+            self._note(DATABASE, str(error).strip())
+            return True
+        self._clear(DATABASE)
+        return left
+
+    def _deliver(self, queue: str) -> None:
+        delivery = publishing.deliver(queue, clock=timezone.now, stop=self.stop)
+        if delivery.sent or delivery.failed:
+            logger.info("%s: sent %d, failed %d", queue, delivery.sent, delivery.failed)
+        problem = delivery.problem or (f"{delivery.failed} publications failed, see the outbox" if delivery.failed else "")
+        if problem and not delivery.busy:
+            self._note(queue, problem)
+        elif not problem:
+            self._clear(queue)
+
+    def _is_due(self, what: str) -> bool:
+        trouble = self.troubles.get(what)
+        return trouble is None or time.monotonic() >= trouble.retry_at
+
+    def _note(self, what: str, sentence: str) -> None:
+        self.troubles.setdefault(what, Trouble(self.stop)).note(what, sentence)
+
+    def _clear(self, what: str) -> None:
+        if self.troubles.pop(what, None):
+            logger.info("%s works again", what)
 
 
 class Command(BaseCommand):
@@ -35,34 +95,9 @@ class Command(BaseCommand):
         self.stdout.write("relay_publications ready: watching the outbox")
         self.stdout.flush()
         with stop_on_signals() as stop:
-            backoff = Backoff(stop)
+            relay = Relay(stop)
             while not stop.is_set():
-                left = self._pass(stop, backoff)
+                left = relay.step()
                 if options["until_empty"] and not left:
                     break
                 stop.wait(options["interval"])
-
-    def _pass(self, stop: Event, backoff: Backoff) -> bool:
-        """Send what there is; gives whether anything is left."""
-        close_old_connections()
-        try:
-            problems = [problem for queue in publishing.waiting_queues() if (problem := self._relay(queue, stop))]
-            left = bool(publishing.waiting_queues())
-        except DatabaseError as error:
-            problems, left = [f"the database can't be used: {error}"], True
-        if not problems:
-            if backoff.reset():
-                logger.info("sending works again")
-            return left
-        if backoff.failures == 0:
-            logger.error("sending is held up, trying again until it works: %s", "; ".join(problems))
-        backoff.pause()
-        return left
-
-    def _relay(self, queue: str, stop: Event) -> str:
-        delivery = publishing.deliver(queue, clock=timezone.now, stop=stop)
-        if delivery.sent or delivery.failed:
-            logger.info("%s: sent %d, failed %d", queue, delivery.sent, delivery.failed)
-        if delivery.busy:
-            return ""
-        return delivery.problem or (f"{delivery.failed} publications failed, see the outbox" if delivery.failed else "")

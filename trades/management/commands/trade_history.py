@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from trades.management.database import require_database
 from trades.models import Event, Trade
 
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Find the trade, print it."""
+        require_database()
         trade = self._find(options["trade_id"], options["scheme"])
         events = trade.events.select_related("message").order_by("position")
         if options["as_json"]:
