@@ -158,8 +158,11 @@ def test_what_is_not_understood_is_quarantined_with_the_place_and_its_group_wait
 def test_without_hold_what_follows_a_quarantined_message_is_recorded_at_once() -> None:
     record(received(BAD, "T-1"), received(native("T-1"), "T-1"), hold=False)
 
-    assert outcomes() == ["QUARANTINED", "RECORDED"]
+    record(received(native("T-1", "CANCEL", 2), "T-1"), received(native("T-2"), "T-2"), hold=False)
+
+    assert outcomes() == ["QUARANTINED", "RECORDED", "RECORDED", "RECORDED"]
     assert not Hold.objects.exists()
+    assert list(Event.objects.order_by("id").values_list("flags", flat=True)) == [["GAP"], ["GAP"], []]
 
 
 @pytest.mark.parametrize("body", ["not XML", "<?xml version='1.0'?><unknown/>", "{}", " ", BAD])

@@ -111,8 +111,9 @@ def _record(batch: Sequence[Received], judgements: Sequence[Judgement], now: dat
     with transaction.atomic():
         arrivals = _Arrivals(batch)
         blocked = _blocked_groups(batch)
+        gaps = set() if hold else _groups_with_a_gap(batch)
         rows = [row for r, j in zip(batch, judgements, strict=True) if (row := arrivals.row_for(r, j, now))]
-        entries = _settle(rows, blocked, hold)
+        entries = _settle(rows, blocked, gaps, hold)
         entered = ledger.enter(entries, now=now)
         _insert(rows, entered.copies)
         entered.save()
@@ -228,7 +229,14 @@ def _blocked_groups(batch: Sequence[Received]) -> set[str]:
     return {hold.group_id for hold in holds}
 
 
-def _settle(rows: Iterable[_Row], blocked: set[str], hold: bool) -> list[Entry]:
+def _groups_with_a_gap(batch: Sequence[Received]) -> set[str]:
+    """Where nothing is held: the groups of the batch with a message in quarantine, which those after it do not wait for."""
+    groups = {received.group_id for received in batch}
+    unsettled = Message.objects.filter(outcome=Outcome.QUARANTINED, queue=batch[0].queue, group_id__among=groups)
+    return set(unsettled.values_list("group_id", flat=True))
+
+
+def _settle(rows: Iterable[_Row], blocked: set[str], gaps: set[str], hold: bool) -> list[Entry]:
     """Give every row its outcome as far as it is known before the trades are looked at; returns those that go into the history."""
     stopped = set(blocked)
     entries = []
@@ -240,11 +248,10 @@ def _settle(rows: Iterable[_Row], blocked: set[str], hold: bool) -> list[Entry]:
             message.outcome = Outcome.HELD
         elif isinstance(judgement, MessageRefused):
             refuse(message, judgement)
-            if hold:
-                stopped.add(message.group_id)
+            (stopped if hold else gaps).add(message.group_id)
         else:
             message.outcome = Outcome.RECORDED
-            entries.append(Entry(message, judgement))
+            entries.append(Entry(message, judgement, after_gap=message.group_id in gaps))
     return entries
 
 

@@ -26,10 +26,14 @@ CHANGING = [
 
 @dataclass(slots=True)
 class Entry:
-    """One message to enter, with what it was understood to be; the message need not be saved yet."""
+    """One message to enter, with what it was understood to be, and whether one before it in its group is in quarantine.
+
+    The message need not be saved yet.
+    """
 
     message: Message
     parsed: ParsedMessage
+    after_gap: bool = False
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ def enter(entries: Sequence[Entry], *, now: datetime) -> Entered:
             _mark_copy(entry, original, entered)
             continue
         seen[trade.pk, content] = entry.message
-        event = _append(trade, entry.message, part, fact, content, earlier, now)
+        event = _append(trade, entry, part, fact, content, earlier, now)
         entered.events.append((event, entry.message, trade))
     _unmark_partial_copies(entered)
     return entered
@@ -107,11 +111,14 @@ def _earlier_happenings(facts: Iterable[tuple[Entry, int, TradeEvent]], trades: 
 
 
 def _append(
-    trade: Trade, message: Message, part: int, fact: TradeEvent, content: str, earlier: dict[int, list[Happening]], now: datetime
+    trade: Trade, entry: Entry, part: int, fact: TradeEvent, content: str, earlier: dict[int, list[Happening]], now: datetime
 ) -> Event:
+    message = entry.message
     thread = (fact.sender, fact.correlation_id) if fact.correlation_id else None
     happening = Happening(fact.event_class, fact.status, fact.version, thread)
     standing, flags = _advance(_standing_of(trade), happening, earlier.get(trade.pk))
+    if entry.after_gap:
+        flags = (*flags, Flag.GAP)
     trade.event_count += 1
     trade.flagged_count += bool(flags)
     trade.state, trade.once_booked = standing.state.value, standing.once_booked.value

@@ -45,6 +45,7 @@ class Flag(StrEnum):
     ORPHAN = "ORPHAN"
     OLD_VERSION = "OLD_VERSION"
     SKIPPED_STEP = "SKIPPED_STEP"
+    GAP = "GAP"
 
 
 FLAG_WORDS: dict[Flag, str] = {
@@ -54,6 +55,7 @@ FLAG_WORDS: dict[Flag, str] = {
     Flag.NOT_ENDED: "Reinstates a trade that had not ended.",
     Flag.ORPHAN: "Corrects or retracts an event that is not in this history.",
     Flag.OLD_VERSION: "States a lower version than the trade has reached; newer values stay.",
+    Flag.GAP: "A message of the same message group before this one is in quarantine.",
     Flag.SKIPPED_STEP: "A step between the previous status and this one was not seen.",
 }
 
