@@ -111,7 +111,7 @@ class MessageAdmin(ReadOnly):
 
     list_display = ("message_id", "queue", "group_id", "outcome", "message_type", "received_at", "page")
     list_filter = ("outcome", "queue", "received_at")
-    search_fields = ("message_id__startswith", "group_id__startswith", "body_sha256")
+    search_fields = ("message_id__startswith", "group_id__startswith")
     ordering = ("-id",)
     exclude = ("body",)
     readonly_fields = ("text",)

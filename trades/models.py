@@ -187,7 +187,7 @@ class Message(models.Model):
     # These may change: a message can be delivered again, and a quarantined or held one is settled later.
     repeats = models.PositiveIntegerField(default=0, help_text="deliveries after the first, acknowledged without effect")
     outcome = models.CharField(max_length=12, choices=Outcome.choices)
-    repeats_message = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="copies")
+    repeats_message = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="copies", db_index=False)
     dialect = models.CharField(max_length=60, blank=True)
     message_type = models.CharField(max_length=100, blank=True)
     code = models.CharField(max_length=40, blank=True, help_text="why it was quarantined, as a stable code")
@@ -201,7 +201,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["-id"], name="message_quarantined", condition=Q(outcome="QUARANTINED")),
             models.Index(fields=["queue", "group_id", "id"], name="message_held_in_order", condition=Q(outcome="HELD")),
-            models.Index(fields=["body_sha256"], name="message_body_sha256"),
+            models.Index(fields=["repeats_message"], name="message_copies", condition=Q(repeats_message__isnull=False)),
         ]
         permissions = [("settle", "Can replay and discard quarantined messages")]
 
@@ -212,7 +212,7 @@ class Message(models.Model):
 class Event(models.Model):
     """One event of one trade, at its place in queue order. Append-only."""
 
-    trade = models.ForeignKey(Trade, on_delete=models.PROTECT, related_name="events")
+    trade = models.ForeignKey(Trade, on_delete=models.PROTECT, related_name="events", db_index=False)  # (trade, position) serves
     position = models.PositiveIntegerField(help_text="1..n within the trade, in queue order, without gap")
     message = models.ForeignKey(Message, on_delete=models.PROTECT, related_name="events")
     part = models.PositiveIntegerField(default=1, help_text="which event of the message, counted from 1")

@@ -173,7 +173,13 @@ def client(**seconds: float) -> SQSClient:
 
 @functools.cache
 def _client(**seconds: float) -> SQSClient:
-    config = Config(retries={"mode": "standard", "total_max_attempts": 2}, max_pool_connections=64, **seconds)  # type: ignore[arg-type]
+    config = Config(
+        # Named here, boto3 does not make its own name anew for every request, which costs a tenth of a call.
+        user_agent="TradePortal",
+        retries={"mode": "standard", "total_max_attempts": 2},
+        max_pool_connections=64,
+        **seconds,  # type: ignore[arg-type]
+    )
     with sentences("Opening Amazon SQS"):
         return boto3.client("sqs", region_name=region(), config=config)
 
