@@ -210,5 +210,5 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime}Z {levelname} {name}: {message}", "style": "{", "()": "trades.logs.UtcFormatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {"botocore": {"level": "WARNING"}, "axes": {"level": "WARNING"}},
+    "loggers": {"botocore": {"level": "WARNING"}, "axes": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
 }

@@ -173,7 +173,7 @@ def _message_page(request: HttpRequest, shown: Message, form: DiscardForm, statu
         "xml": xml_view(shown.body, marked=shown.line),
         "transport": transport_of(shown),
         "held_by": hold.message if hold and shown.outcome == Outcome.HELD else None,
-        "waiting": [(row, message_address(row), words.full_tag(row.received_at)) for row in waiting[:MOST_WAITING]],
+        "held": [(row, message_address(row), words.full_tag(row.received_at)) for row in waiting[:MOST_WAITING]],
         "waiting_count": waiting.count(),
         "audit": list(AuditEntry.objects.filter(message=shown).select_related("user").order_by("-id")),
         "events": [

@@ -138,9 +138,12 @@ def _publication_of(message: Message) -> Publication | None:
 
 def _not_found(request: HttpRequest, trade_id: str) -> HttpResponse:
     """Where a trade that is not here may still be: in the outbox, in the queue, or in quarantine."""
+    held = Message.objects.filter(outcome=Message.Outcome.HELD, body__contains=trade_id).only("pk").order_by("pk")
     context: dict[str, object] = {
         "trade_id": trade_id,
         "unsent": Publication.objects.unsent().filter(trade_id=trade_id).count(),
+        "in_queue": Publication.objects.filter(trade_id=trade_id, state=Publication.State.SENT).count(),
+        "held": [trade_view.message_address(message) for message in held[:5]],
         "in_quarantine": Message.objects.filter(outcome=Message.Outcome.QUARANTINED, body__contains=trade_id).count(),
     }
     context |= _watch(TradeAddress(trade_id), None)

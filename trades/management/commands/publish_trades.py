@@ -37,7 +37,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The files and the options."""
         parser.add_argument(
-            "paths", nargs="*", metavar="FILE|DIR|-", help="files, folders (their *.xml, in order of name), or - for standard input"
+            "paths",
+            nargs="*",
+            metavar="FILE|DIR|-",
+            help="files, folders (their *.xml in order of name, subfolders too), or -",
         )
         parser.add_argument("--queue", default=settings.TRADES_QUEUE, help="queue name, ending in .fifo (default %(default)s)")
         parser.add_argument("--group", help="message group; documents that are not understood are then published as they are")
@@ -95,7 +98,7 @@ class Command(BaseCommand):
             if name == "-":
                 yield "standard input", None
             elif name and path.is_dir():
-                found = sorted(file for file in path.rglob("*.xml") if file.is_file())
+                found = sorted(file for file in path.rglob("*.xml") if file.is_file() and not _is_hidden(file.relative_to(path)))
                 if not found:
                     raise CommandError(f"{name}: the folder has no .xml file.")
                 yield from ((_printable(file.relative_to(path)), file) for file in found)
@@ -169,6 +172,10 @@ class Command(BaseCommand):
         if publication.state != Publication.State.SENT:
             line["error"] = publication.last_error or problem
         self.stdout.write(json.dumps(line))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _printable(path: Path) -> str:
