@@ -145,3 +145,13 @@ def test_a_waiting_message_that_the_database_refuses_is_quarantined_and_holds_th
     assert result.recorded == 1
     assert (the_quarantined().code, story()) == ("not-storable", [(1, "BOOK")])
     assert quarantine.waiting_behind(the_quarantined()) == 1
+
+
+def test_a_copy_that_waited_is_not_counted_as_recorded(alice: User) -> None:
+    body = native("T-1")
+    record(received(body, "other"), received(BAD), received(body))
+
+    result = quarantine.discard(the_quarantined(), user=alice, reason="wrong file", now=NOON)
+
+    assert result.recorded == 0
+    assert story() == [(1, "BOOK")]

@@ -47,12 +47,12 @@ def replay(message: Message, *, user: AbstractBaseUser | None, note: str = "", n
             message.save()
             _audit("replay refused", message, user, note or str(judgement), now)
             return Result(still=str(judgement))
-        recorded, refusal = _enter_or_refuse([Entry(message, judgement)], now)
+        _, refusal = _enter_or_refuse([Entry(message, judgement)], now)
         if refusal is not None:
             _audit("replay refused", message, user, note or str(refusal), now)
             return Result(still=str(refusal))
         _audit("replay", message, user, note, now)
-        return Result(recorded + _let_go(hold, message, now))
+        return Result(_recorded([message]) + _let_go(hold, message, now))
 
 
 def discard(message: Message, *, user: AbstractBaseUser | None, reason: str, now: datetime) -> Result:
@@ -97,7 +97,7 @@ def _let_go(hold: Hold | None, settled: Message, now: datetime) -> int:
                 break
             entries.append(Entry(message, judgement))
         entered, refusal = _enter_or_refuse(entries, now)
-        recorded += entered
+        recorded += _recorded(waiting[:entered])
         if refusal is not None or len(entries) < len(waiting):
             next_one = waiting[entered]
             next_one.save()
@@ -106,6 +106,11 @@ def _let_go(hold: Hold | None, settled: Message, now: datetime) -> int:
             return recorded
     hold.delete()
     return recorded
+
+
+def _recorded(messages: list[Message]) -> int:
+    """How many were recorded: copies of what the history has already have no effect."""
+    return sum(message.outcome == Outcome.RECORDED for message in messages)
 
 
 def _enter_or_refuse(entries: list[Entry], now: datetime) -> tuple[int, MessageRefused | None]:
