@@ -87,8 +87,13 @@ def _record_alone(received: Received, judgement: Judgement, now: datetime, hold:
         return _record([received], [judgement], now, hold)
     except UNSTORABLE as error:
         logger.error("message %s can't be stored as understood: %s", received.message_id, error)
-        refusal = MessageRefused("not-storable", f"The message was understood but could not be stored: {error}.")
+        refusal = not_storable(error)
     return _record([_storable(received)], [refusal], now, hold)
+
+
+def not_storable(error: Exception) -> MessageRefused:
+    """The refusal of a message that was understood but that the database does not take (UNSTORABLE)."""
+    return MessageRefused("not-storable", f"The message was understood but could not be stored: {error}.")
 
 
 def _storable(received: Received) -> Received:

@@ -49,6 +49,7 @@ def replay(message: Message, *, user: AbstractBaseUser | None, note: str = "", n
             return Result(still=str(judgement))
         _, refusal = _enter_or_refuse([Entry(message, judgement)], now)
         if refusal is not None:
+            message.save()
             _audit("replay refused", message, user, note or str(refusal), now)
             return Result(still=str(refusal))
         _audit("replay", message, user, note, now)
@@ -114,15 +115,17 @@ def _recorded(messages: list[Message]) -> int:
 
 
 def _enter_or_refuse(entries: list[Entry], now: datetime) -> tuple[int, MessageRefused | None]:
-    """Enter the messages in order, up to the first that the database can't take: that one is refused. Gives how many were entered."""
+    """Enter the messages in order, up to the first that the database can't take: that one is refused (not saved).
+
+    Gives how many were entered, and the refusal.
+    """
     try:
         with transaction.atomic():
             return _enter(entries, now), None
     except history.UNSTORABLE as error:
         if len(entries) == 1:
-            refusal = MessageRefused("not-storable", f"The message was understood but could not be stored: {error}.")
+            refusal = history.not_storable(error)
             history.refuse(entries[0].message, refusal)
-            entries[0].message.save()
             return 0, refusal
     for count, entry in enumerate(entries):
         _, refused = _enter_or_refuse([entry], now)
