@@ -59,6 +59,10 @@ class QueueNotFound(QueueError):
     """The queue does not exist in this account and region."""
 
 
+class BadQueueName(QueueError):
+    """The name can't be that of a FIFO queue."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """One message to send; `attributes` become String message attributes."""
@@ -266,9 +270,9 @@ class Queue:
 
 
 def check_name(name: str) -> None:
-    """Raise QueueError unless SQS would accept the name for a FIFO queue."""
+    """Raise BadQueueName unless SQS would accept the name for a FIFO queue."""
     if not QUEUE_NAME_PATTERN.fullmatch(name):
-        raise QueueError(
+        raise BadQueueName(
             f'The queue name "{name}" cannot be a FIFO queue: it needs up to {MAX_QUEUE_NAME} letters, digits, - and _, ending in ".fifo".'
         )
 

@@ -83,13 +83,11 @@ class Command(BaseCommand):
     def _check_queue(self, name: str) -> None:
         # A queue that is away is no obstacle, the outbox waits for it; one that does not exist would be waited for in vain.
         try:
-            sqs.check_name(name)
             sqs.open_queue(name)
-        except sqs.QueueNotFound as error:
+        except (sqs.QueueNotFound, sqs.BadQueueName) as error:
             raise CommandError(str(error)) from None
-        except sqs.QueueError as error:
-            if not sqs.QUEUE_NAME_PATTERN.fullmatch(name):
-                raise CommandError(str(error)) from None
+        except sqs.QueueError:
+            pass
 
     def _files(self, names: list[str]) -> Iterator[tuple[str, Path | None]]:
         """(name for people, where it is; None is standard input): a file by its own name, those of a folder by their place in it."""
