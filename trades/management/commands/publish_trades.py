@@ -13,13 +13,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
+from django.db.models import Prefetch
 from django.utils import timezone
 from rich.console import Console
 from rich.progress import Progress
 
 from trades import publishing, sqs
 from trades.management.database import require_database
-from trades.models import Document, Publication, Upload
+from trades.models import Document, Publication, Refusal, Upload
 from trades.publishing import IncomingDocument
 
 PATIENCE_SECONDS = 30
@@ -109,7 +110,11 @@ class Command(BaseCommand):
         documents = publishing.store(upload, [self._read(*file) for file in files], queue=queue, group=group, now=timezone.now())
         problem = publishing.deliver(queue, clock=timezone.now, patience=PATIENCE_SECONDS).problem
         ids = [document.pk for document in documents]
-        stored = Document.objects.filter(pk__in=ids).defer("content").prefetch_related("refusals", "publications").order_by("pk")
+        parts = (
+            Prefetch("publications", Publication.objects.order_by("part")),
+            Prefetch("refusals", Refusal.objects.order_by("part")),
+        )
+        stored = Document.objects.filter(pk__in=ids).defer("content").prefetch_related(*parts).order_by("pk")
         for document in stored:
             self._show(document, problem)
 
