@@ -40,14 +40,16 @@ deploy-check: .venv/.dev
 	$(PY) manage.py check --deploy --fail-level WARNING
 
 test-sqlite: .venv/.dev .broker/.run ## all tests, on SQLite
-	$(PY) -m pytest -n 2 $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-postgres: .venv/.dev .broker/.run ## the tests that use the database, on PostgreSQL
-	$(PY) -m tests.support.with_postgres pytest -n 2 -m "django_db and not browser" $(ARGS)
+	$(PY) -m tests.support.with_postgres pytest -n 2 --dist loadgroup -m "django_db and not browser" $(ARGS)
 
-bench: .venv/.dev .broker/.run ## measure the worker against bare boto3, on SQLite and PostgreSQL
+bench: .venv/.dev .broker/.run ## measure reading against bare lxml, and the worker against bare boto3 on SQLite and PostgreSQL
+	$(PY) -m benchmarks.parse
 	$(PY) -m benchmarks.consume $(ARGS)
 	$(PY) -m tests.support.with_postgres benchmarks.consume $(ARGS)
+	$(PY) -m benchmarks.parse --hostile
 
 lock: .venv/.dev ## write the requirements*.txt anew from their .in files (ARGS=--upgrade for newer versions)
 	for name in requirements requirements-dev requirements-broker; do \

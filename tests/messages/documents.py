@@ -4,6 +4,8 @@ from __future__ import annotations
 
 NATIVE = "urn:tradeportal:tradestatus:1"
 FPML = "http://www.fpml.org/FpML-5/confirmation"
+FPML_4 = "http://www.fpml.org/2010/FpML-4-9"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 BOOK = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -56,12 +58,32 @@ def collection(*documents: str) -> str:
     return "\n".join([f'<TradeStatuses xmlns="{NATIVE}">', *documents, "</TradeStatuses>"])
 
 
-def fpml(root: str, body: str, *, header: str = "") -> str:
-    """An FpML 5 message in the confirmation view."""
-    return f'<{root} xmlns="{FPML}" fpmlVersion="5-10"><header><messageId>M-1</messageId>{header}</header>{body}</{root}>'
+def fpml(root: str, body: str, *, header: str = "", view: str = "confirmation") -> str:
+    """An FpML 5 message of a view."""
+    namespace = FPML.replace("confirmation", view)
+    return f'<{root} xmlns="{namespace}" fpmlVersion="5-10"><header><messageId>M-1</messageId>{header}</header>{body}</{root}>'
+
+
+def fpml_4(kind: str, body: str, *, header: str = "") -> str:
+    """An FpML 4 message; `kind` is its xsi:type."""
+    attributes = f'xmlns="{FPML_4}" xmlns:xsi="{XSI}" version="4-9" xsi:type="{kind}"'
+    return f"<FpML {attributes}><header><messageId>M-1</messageId>{header}</header>{body}</FpML>"
 
 
 def trade(trade_id: str = "T-1", *, more: str = "", product: str = "<swap/>") -> str:
     """An FpML trade with one id."""
     identifier = f'<partyTradeIdentifier><tradeId tradeIdScheme="urn:own">{trade_id}</tradeId></partyTradeIdentifier>'
     return f"<trade><tradeHeader>{identifier}{more}<tradeDate>2024-03-04</tradeDate></tradeHeader>{product}</trade>"
+
+
+def identified(name: str = "tradeIdentifier", trade_id: str = "T-1", version: str = "") -> str:
+    """An FpML element of this name that holds one trade id."""
+    stated = f"<tradeId>{trade_id}</tradeId>"
+    if version:
+        stated = f"<versionedTradeId>{stated}<version>{version}</version></versionedTradeId>"
+    return f"<{name}>{stated}</{name}>"
+
+
+def outstanding(amount: str) -> str:
+    """What an FpML event leaves of a trade."""
+    return f"<outstandingNotionalAmount><currency>EUR</currency><amount>{amount}</amount></outstandingNotionalAmount>"

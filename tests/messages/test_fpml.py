@@ -1,17 +1,12 @@
-"""FpML 5, confirmation view: rules of the standard, on messages written for this, and the sample messages where they are."""
+"""FpML 5: rules of the standard, on messages written for this. What real messages say: test_samples.py."""
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import pytest
 
-from tests.messages.documents import fpml, trade
+from tests.messages.documents import fpml, identified, trade
 from trades.messages import EventClass, MessageRefused, TradeEvent, TradeId, parse, prepare
 
-SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
-FOLDER = "fpml-5-confirmation/"
 USI = "http://www.fpml.org/coding-scheme/external/unique-transaction-identifier"
 
 
@@ -26,107 +21,23 @@ def refused(document: str) -> MessageRefused:
     return refusal.value
 
 
-def identified(name: str = "tradeIdentifier", trade_id: str = "T-1", version: str = "") -> str:
-    stated = f"<tradeId>{trade_id}</tradeId>"
-    if version:
-        stated = f"<versionedTradeId>{stated}<version>{version}</version></versionedTradeId>"
-    return f"<{name}>{stated}</{name}>"
+def test_what_an_answer_repeats_of_the_original_message_is_not_booked_again() -> None:
+    original = (
+        f"<originalMessage><publicExecutionReport><sequenceNumber>7</sequenceNumber>{trade()}</publicExecutionReport></originalMessage>"
+    )
+    event = only("publicExecutionReportAcknowledgement", original)
+
+    assert (event.event_class, event.trade_id.value, event.sequence) == (EventClass.STATUS, "T-1", None)
+    assert str(event.trade_date) == "2024-03-04"
 
 
-def outstanding(amount: str) -> str:
-    return f"<outstandingNotionalAmount><currency>EUR</currency><amount>{amount}</amount></outstandingNotionalAmount>"
+def test_an_event_without_a_trade_id_is_refused_with_what_it_states() -> None:
+    refusal = refused(fpml("clearingConfirmed", "<correlationId>C-1</correlationId>", header="<sentBy>CCP</sentBy>"))
 
-
-EVENTS = [
-    (trade(), "BOOK", "NEW"),
-    (f"<amendment>{trade()}</amendment>", "UPDATE", "AMENDMENT"),
-    (f"<increase>{identified()}{outstanding('5')}</increase>", "UPDATE", "INCREASE"),
-    (f"<change>{trade()}</change>", "UPDATE", "CHANGE"),
-    (f"<termination>{identified()}{outstanding('0.00')}</termination>", "TERMINATE", "TERMINATION"),
-    (f"<termination>{identified()}</termination>", "TERMINATE", "TERMINATION"),
-    (f"<termination>{identified()}{outstanding('4000000')}</termination>", "UPDATE", "PARTIAL_TERMINATION"),
-    (f"<termination>{identified()}<outstandingNumberOfUnits>7</outstandingNumberOfUnits></termination>", "UPDATE", "PARTIAL_TERMINATION"),
-    (f"<amendedEvent><termination>{identified()}</termination></amendedEvent>", "TERMINATE", "TERMINATION"),
-    (f"<novation>{identified('oldTradeIdentifier')}{identified('newTradeIdentifier', 'T-2')}</novation>", "TERMINATE", "NOVATION"),
-    (f"<novation>{identified('oldTradeIdentifier')}{identified('newTradeIdentifier')}</novation>", "UPDATE", "NOVATION"),
-    (f"<novation>{identified('oldTradeIdentifier')}<remainingAmount><amount>1</amount></remainingAmount></novation>", "UPDATE", "NOVATION"),
-    (f"<withdrawal>{identified('partyTradeIdentifier')}<reason>RaisedInError</reason></withdrawal>", "CANCEL", "WITHDRAWAL"),
-    (f"<withdrawal>{identified('partyTradeIdentifier')}<reason>Novation</reason></withdrawal>", "TERMINATE", "WITHDRAWAL"),
-    (f"<optionExercise>{identified()}{outstanding('3')}</optionExercise>", "UPDATE", "PARTIAL_EXERCISE"),
-    (f"<optionExercise>{identified()}</optionExercise>", "TERMINATE", "EXERCISE"),
-    (f"<optionExpiry>{identified()}</optionExpiry>", "TERMINATE", "EXPIRY"),
-    (f"<deClear>{identified()}</deClear>", "TERMINATE", "DECLEAR"),
-]
-
-
-@pytest.mark.parametrize(("body", "event_class", "kind"), EVENTS)
-def test_the_event_of_an_execution_advice_says_what_happened(body: str, event_class: str, kind: str) -> None:
-    event = only("executionAdvice", f"<isCorrection>false</isCorrection>{body}")
-
-    assert (event.event_class, event.event_kind, event.is_correction) == (event_class, kind, False)
-    assert [trade_id.value for trade_id in event.trade_ids] == ["T-1"]
-
-
-@pytest.mark.parametrize(("body", "event_class", "kind"), EVENTS)
-def test_a_correction_of_any_event_is_a_correction(body: str, event_class: str, kind: str) -> None:
-    event = only("executionNotification", f"<isCorrection>true</isCorrection>{body}")
-
-    assert (event.event_class, event.event_kind, event.is_correction) == (EventClass.CORRECT, kind, True)
-
-
-def test_a_confirmation_request_is_an_event_with_a_status() -> None:
-    event = only("requestConfirmation", trade())
-
-    assert (event.event_class, event.status) == (EventClass.BOOK, "CONFIRMATION_REQUESTED")
-
-
-@pytest.mark.parametrize(
-    ("root", "body", "event_class", "kind"),
-    [
-        ("executionAdviceRetracted", trade(), "CANCEL", "NEW_RETRACTED"),
-        ("executionAdviceRetracted", f"<increase>{identified()}</increase>", "RETRACT", "INCREASE_RETRACTED"),
-        ("tradeChangeAdviceRetracted", identified(), "RETRACT", "RETRACTION"),
-        ("requestAllocationRetracted", identified("blockTradeIdentifier"), "RETRACT", "ALLOCATION_RETRACTED"),
-    ],
-)
-def test_a_retraction_takes_back_an_event(root: str, body: str, event_class: str, kind: str) -> None:
-    event = only(root, body)
-
-    assert (event.event_class, event.event_kind) == (event_class, kind)
-
-
-STATUSES = [
-    ("confirmationAgreed", trade(), "STATUS", "CONFIRMATION", "CONFIRMED"),
-    ("confirmationDisputed", trade(), "STATUS", "CONFIRMATION", "DISPUTED"),
-    ("confirmationStatus", f"<status>Matched</status>{identified()}", "STATUS", "CONFIRMATION", "Matched"),
-    ("clearingRefused", identified(), "STATUS", "CLEARING_STATUS", "Rejected"),
-    ("clearingConfirmed", trade(), "BOOK", "NEW", ""),
-    ("clearingConfirmed", f"<clearing>{identified()}</clearing>", "STATUS", "CLEARING", "CLEARED"),
-    ("clearingConfirmed", f"<termination>{identified()}</termination>", "TERMINATE", "TERMINATION", ""),
-    ("clearingConfirmed", identified(), "STATUS", "CLEARING_STATUS", "CLEARED"),
-    ("requestClearing", trade(), "REQUEST", "REQUEST_CLEARING", ""),
-    ("requestConsent", f"<increase>{identified()}</increase>", "REQUEST", "REQUEST_INCREASE", ""),
-    ("consentGranted", f"<increase>{identified()}</increase>", "STATUS", "CONSENT", "CONSENT_GRANTED"),
-    ("consentRefused", f"<increase>{identified()}</increase>", "STATUS", "CONSENT", "CONSENT_REFUSED"),
-    ("requestExecution", trade(), "REQUEST", "REQUEST_EXECUTION", ""),
-    ("maturityNotification", f"<optionExpiry>{identified()}</optionExpiry>", "TERMINATE", "MATURITY", ""),
-    ("executionAdviceAcknowledgement", f"<originalMessage>{trade()}</originalMessage>", "STATUS", "ACK", "ACK"),
-    (
-        "executionAdviceException",
-        f"<additionalData><originalMessage>{trade()}</originalMessage></additionalData>",
-        "STATUS",
-        "EXCEPTION",
-        "REJECTED",
-    ),
-    ("dataDocument", trade(), "SNAPSHOT", "SNAPSHOT", ""),
-]
-
-
-@pytest.mark.parametrize(("root", "body", "event_class", "kind", "status"), STATUSES)
-def test_requests_statuses_and_answers_are_told_from_events(root: str, body: str, event_class: str, kind: str, status: str) -> None:
-    event = only(root, body)
-
-    assert (event.event_class, event.event_kind, event.status) == (event_class, kind, status)
+    stated = refusal.stated
+    assert (refusal.code, refusal.message_type, refusal.dialect) == ("no-trade-id", "clearingConfirmed", "fpml-5-confirmation")
+    assert (stated["event_class"], stated["event_kind"], stated["status"]) == ("STATUS", "CLEARING_STATUS", "CLEARED")
+    assert (stated["correlation_id"], stated["sender"]) == ("C-1", "CCP")
 
 
 def test_the_reason_of_a_rejection_is_read() -> None:
@@ -160,6 +71,48 @@ def test_each_trade_of_a_package_is_an_event_of_its_own() -> None:
     assert [event.trade_ids for event in events] == [(TradeId("urn:own", "T-1"),), (TradeId("urn:own", "T-2"),)]
     assert [event.related_ids for event in events] == [(TradeId("", "P-1"),)] * 2
     assert {event.event_class for event in events} == {EventClass.BOOK}
+
+
+def test_each_option_that_expires_is_an_event_of_its_own() -> None:
+    expiries = "".join(f"<optionExpiry>{identified('tradeIdentifier', trade_id)}</optionExpiry>" for trade_id in ("T-1", "T-2"))
+
+    events = parse(fpml("executionNotification", expiries)).events
+
+    assert [(event.trade_id.value, event.event_kind) for event in events] == [("T-1", "EXPIRY"), ("T-2", "EXPIRY")]
+
+
+def test_each_trade_that_a_valuation_report_values_is_told_of() -> None:
+    items = "".join(
+        f"<tradeValuationItem>{identified('partyTradeIdentifier', trade_id)}</tradeValuationItem>" for trade_id in ("T-1", "T-2")
+    )
+
+    assert [event.trade_id.value for event in parse(fpml("valuationReport", items, view="recordkeeping")).events] == ["T-1", "T-2"]
+
+
+def test_each_trade_of_a_package_has_its_clearing_status() -> None:
+    package = f"<tradePackage><packageHeader/>{identified('tradeIdentifier', 'T-1')}{identified('tradeIdentifier', 'T-2')}</tradePackage>"
+    item = f"<clearingStatusItem>{package}<clearingStatusValue>Pending</clearingStatusValue></clearingStatusItem>"
+
+    events = parse(fpml("clearingStatus", item)).events
+
+    assert [(event.trade_id.value, event.status) for event in events] == [("T-1", "Pending"), ("T-2", "Pending")]
+
+
+def test_what_a_match_proposes_is_another_trade() -> None:
+    match = f"<assertedEvent>{trade('T-1')}</assertedEvent><proposedMatch>{trade('T-9')}</proposedMatch>"
+
+    event = only("confirmationStatus", f"<status>Unmatched</status>{match}")
+
+    assert [trade_id.value for trade_id in event.trade_ids] == ["T-1"]
+    assert [trade_id.value for trade_id in event.related_ids] == ["T-9"]
+
+
+def test_trades_netted_into_one_are_related_to_it() -> None:
+    netted = "<replacementTradeId>T-1</replacementTradeId><originatingTradeId>T-0</originatingTradeId>"
+
+    event = only("clearingConfirmed", f"<compressionActivity>{netted}</compressionActivity>{trade('T-1')}")
+
+    assert ([one.value for one in event.trade_ids], [one.value for one in event.related_ids]) == (["T-1"], ["T-0"])
 
 
 def test_the_type_of_a_message_is_cut_where_it_is_absurdly_long() -> None:
@@ -264,9 +217,7 @@ def test_details_of_a_swap_are_read() -> None:
         (fpml("executionAdvice", "<termination/>"), "no-trade-id", "executionAdvice states no trade id. Expected tradeId in"),
         (fpml("clearingConfirmed", "<correlationId>C-1</correlationId>"), "no-trade-id", "states no trade id"),
         (fpml("executionAdvice", identified()), "not-an-event", "executionAdvice carries no trade event"),
-        (fpml("creditEventNotification", identified()), "not-an-event", "creditEventNotification is not a trade event"),
-        (fpml("dataDocument", "<party/>"), "not-an-event", "dataDocument is not a trade event"),
-        ("<executionAdvice xmlns='http://www.fpml.org/FpML-5/reporting'/>", "unknown-dialect", "FpML-5/reporting"),
+        ("<executionAdvice xmlns='http://www.fpml.org/FpML-6/reporting'/>", "unknown-dialect", "FpML-6/reporting"),
         (fpml("executionAdvice", trade("x" * 256)), "invalid-field", "has 256 characters; expected at most 255"),
         (
             fpml("executionAdvice", f"<sequenceNumber>one</sequenceNumber>{trade()}"),
@@ -319,80 +270,3 @@ def test_a_doctype_is_no_obstacle_and_a_file_is_published_as_it_is() -> None:
 
     assert prepared.text == document
     assert prepared.message is not None
-
-
-# The samples, where they are
-
-
-def sample_rows() -> list[dict[str, str]]:
-    manifest = SAMPLES / "manifest.tsv"
-    if not manifest.exists():
-        return []
-    with manifest.open(encoding="utf-8", newline="") as lines:
-        return [row for row in csv.DictReader(lines, delimiter="\t") if row["file"].startswith(FOLDER)]
-
-
-ROWS = sample_rows()
-needs_samples = pytest.mark.skipif(not ROWS, reason=f"the sample messages are not at {SAMPLES}")
-
-
-def misses(row: dict[str, str]) -> dict[str, tuple[object, str]]:
-    """What was read otherwise than the manifest says: column -> (read, stated)."""
-    message = parse((SAMPLES / row["file"]).read_bytes())
-    event = message.events[0]
-    read: dict[str, object] = {
-        "dialect": message.dialect,
-        "message_type": message.message_type,
-        "event_kind": event.event_kind,
-        "status": event.status,
-        "trade_date": str(event.trade_date or ""),
-        "version": "" if event.version is None else str(event.version),
-        "sequence": "" if event.sequence is None else str(event.sequence),
-        "correlation_id": event.correlation_id,
-        "message_id": event.message_id,
-        "in_reply_to": event.in_reply_to,
-        "sender": event.sender,
-        "event_time": event.event_time_text,
-    }
-    wrong = {column: (value, row[column]) for column, value in read.items() if value != row[column]}
-    if event.event_class not in row["event_class"].split("|"):
-        wrong["event_class"] = (event.event_class, row["event_class"])
-    for column, ids in (("trade_ids", [e.trade_ids for e in message.events]), ("related_ids", [e.related_ids for e in message.events])):
-        values = {trade_id.value for of_event in ids for trade_id in of_event}
-        if values != {value for value in row[column].split(" | ") if value}:
-            wrong[column] = (sorted(values), row[column])
-    return wrong
-
-
-@needs_samples
-@pytest.mark.parametrize("row", [row for row in ROWS if row["expect"] != "no_trade_id"], ids=lambda row: row["file"].removeprefix(FOLDER))
-def test_a_sample_is_read_as_its_manifest_says(row: dict[str, str]) -> None:
-    wrong = misses(row)
-
-    assert not wrong, "; ".join(f"{column}: read {read!r}, stated {stated!r}" for column, (read, stated) in wrong.items())
-    assert all(
-        (event.event_class is EventClass.SNAPSHOT) == (row["expect"] == "snapshot")
-        for event in parse((SAMPLES / row["file"]).read_bytes()).events
-    )
-
-
-@needs_samples
-@pytest.mark.parametrize("row", [row for row in ROWS if row["expect"] == "no_trade_id"], ids=lambda row: row["file"].removeprefix(FOLDER))
-def test_a_sample_without_a_trade_id_is_refused_for_that(row: dict[str, str]) -> None:
-    with pytest.raises(MessageRefused) as refusal:
-        parse((SAMPLES / row["file"]).read_bytes())
-
-    assert refusal.value.code == "no-trade-id"
-    assert refusal.value.line is not None
-
-
-@needs_samples
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["file"].removeprefix(FOLDER))
-def test_a_sample_is_published_with_its_text_unchanged(row: dict[str, str]) -> None:
-    document = (SAMPLES / row["file"]).read_bytes()
-
-    (prepared,) = prepare(document)
-
-    assert prepared.text.encode() == document.removeprefix(b"\xef\xbb\xbf")
-    if prepared.message:
-        assert prepared.message == parse(prepared.text)

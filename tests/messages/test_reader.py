@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from trades.messages import MessageRefused, first_forbidden_character, parse, to_text
-from trades.messages.reader import MAX_BYTES, MAX_TAGS, Locator, read
+from trades.messages.reader import MAX_BYTES, MAX_NODES, Locator, read
 
-SECONDS = 5.0  # for any hostile document, on a busy machine
+# `test_hostile` measures what documents cost; this only ends what runs away.
+pytestmark = pytest.mark.timeout(30)
 
 
 def refusal(document: bytes | str, **options: int) -> MessageRefused:
-    started = time.perf_counter()
     with pytest.raises(MessageRefused) as refused:
         read(document, **options)
-    assert time.perf_counter() - started < SECONDS
     assert str(refused.value).rstrip().endswith(".")
     return refused.value
 
@@ -156,6 +153,7 @@ DEFAULTS = '<!DOCTYPE a [<!ATTLIST b x CDATA "' + "z" * 100_000 + '">]><a>' + "<
         ('<!DOCTYPE a [<!-- ]> --><!ENTITY x "y">]><a>1&x;2</a>', "declares entities"),
         ('<!-- a --><?p i?>\n<!DOCTYPE a [<!ENTITY x "y">]><a/>', "declares entities"),
         (DEFAULTS, "declares attributes"),
+        ('<!DOCTYPE a [<!NOTATION n SYSTEM "http://127.0.0.1:9/n">]><a/>', "declares notations"),
         ('<!DOCTYPE a SYSTEM "a.dtd"><a>1&x;2</a>', "An entity of the DTD is used"),
         ('<!DOCTYPE a SYSTEM "a.dtd"><a b="1&x;2"/>', "An entity of the DTD is used"),
         ('<a xmlns:xi="http://www.w3.org/2001/XInclude">\n<b><xi:include href="/etc/passwd"/></b></a>', "XInclude"),
@@ -193,7 +191,18 @@ def test_a_doctype_is_accepted_and_nothing_it_names_is_loaded(document: str) -> 
         ("<a>" * 300 + "</a>" * 300, "Excessive depth"),
         ("<a>" * 400_000, "Excessive depth"),
         (f"<{'a' * 1_000_000}/>", "Name too long"),
-        (b"<a>" + b"<b/>" * (MAX_TAGS + 1) + b"</a>", "tags; at most 1,000,000"),
+        (b"<a>" + b"<b/>" * MAX_NODES + b"</a>", "has about 500,002 elements, texts and attributes"),
+        (b"<a>" + b"<b>x</b>" * (MAX_NODES // 2) + b"</a>", "has about 500,002 elements, texts and attributes"),
+        (b"<a>" + b"<b c='>'/>>" * (MAX_NODES // 4) + b"</a>", "at most 500,000 are taken. Split it into several files."),
+        (b"<a>" + b'<b c="1"/>' * (MAX_NODES // 3 + 1) + b"</a>", "these count twice"),
+        (f'<a xmlns="urn:{"x" * 1_000}"/>', "namespace of the root element has 1,004 characters; at most 1,000"),
+        (
+            "<a " + " ".join(f'xmlns:a{number}="u"' for number in range(101)) + "/>" + " " * 32_768,
+            "declares 101 namespaces; at most 100 are taken",
+        ),
+        ("<!DOCTYPE a [<!ELEMENT a (b" + "|b" * 100_000 + ")>]><a/>", "declares elements in 200,016 bytes; at most 100,000"),
+        (f"<a><!--{'x' * 10_400_000}--></a>", "Comment too big"),
+        (f"<a><?p {'x' * 10_400_000}?></a>", "PI p too big"),
         (b" " * (MAX_BYTES + 1), "has 10,485,761 bytes; at most 10,485,760"),
     ],
 )
@@ -209,20 +218,16 @@ def test_what_is_too_large_is_refused(document: bytes | str, words: str) -> None
     [
         '<a x="' + "y" * 9_000_000 + '"/>',
         "<a " + " ".join(f'a{number}="1"' for number in range(100_000)) + "/>",
-        "<a " + " ".join(f'xmlns:a{number}="u"' for number in range(50_000)) + "/>",
         "<!--x-->" * 200_000 + "<!DOCTYPE a><a/>",
         "<a>" + "<b/>" * 400_000 + "</a>",
     ],
-    ids=["huge attribute", "many attributes", "many namespaces", "many comments", "many elements"],
+    ids=["huge attribute", "many attributes", "many comments", "many elements"],
 )
-def test_a_bulky_document_is_judged_quickly(document: str) -> None:
-    started = time.perf_counter()
-
+def test_a_bulky_document_is_judged(document: str) -> None:
     with pytest.raises(MessageRefused) as refused:
         parse(document)
 
     assert refused.value.code == "unknown-dialect"
-    assert time.perf_counter() - started < SECONDS
 
 
 @pytest.mark.parametrize("document", ["<!DOCTYPE a><a>" + "<!--" * 100_000, "<!--x-->" * 100_000 + "<!DOCTYP", "<?xml " + "a" * 1_000_000])
@@ -242,6 +247,14 @@ def test_an_element_is_found_by_line_and_column_of_its_start_tag() -> None:
     root = read(document)
 
     assert [Locator(document).locate(element) for element in root] == [(2, 5), (2, 25), (4, 3), (4, 25), (4, 30)]
+
+
+def test_elements_are_found_in_any_order_and_more_than_once() -> None:
+    document = "<a><b/><b/>\n<b/></a>"
+    first, second, third = read(document)
+    locator = Locator(document)
+
+    assert [locator.locate(element) for element in (third, first, second, third)] == [(2, 1), (1, 4), (1, 8), (2, 1)]
 
 
 def test_an_element_is_found_beyond_line_65535() -> None:

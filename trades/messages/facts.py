@@ -35,8 +35,9 @@ class TradeId:
 class TradeEvent:
     """One event of one trade, as its document states it.
 
-    Numbers stay decimal text inside `details`. `event_time` is UTC; `zoned` is False when the document gave no zone and UTC
-    was assumed. `trade_ids` is never empty and its first entry is the one the history is kept under (the UTI if there is one).
+    Numbers stay decimal text inside `details`. `event_time` is UTC; `zoned` is False when neither the document nor its mapping gave
+    a zone and UTC was assumed. `trade_ids` is never empty and its first entry is the one a new history is kept under (as a rule the UTI);
+    `uti` is the one of them that is a unique transaction identifier (ISO 23897), if there is one.
     """
 
     event_class: EventClass
@@ -56,6 +57,7 @@ class TradeEvent:
     trade_date: date | None = None
     reason: str = ""
     related_ids: tuple[TradeId, ...] = ()
+    uti: TradeId | None = None
     details: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -66,12 +68,19 @@ class TradeEvent:
 
 @dataclass(frozen=True, slots=True)
 class ParsedMessage:
-    """What one document was understood to be: its dialect, its message type there, and the events it carries (at least one)."""
+    """What one document was understood to be: its dialect, its message type there, and the events it carries.
+
+    A document that is known but carries no trade event (a heartbeat, a payment) has no events; then `reference` says in a sentence
+    what it is, and `stated` holds the facts it states all the same, by the names of TradeEvent. `warnings` are sentences.
+    """
 
     dialect: str
     message_type: str
     mapping_version: str
     events: tuple[TradeEvent, ...]
+    reference: str = ""
+    stated: Mapping[str, object] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class MessageRefused(Exception):
@@ -79,7 +88,8 @@ class MessageRefused(Exception):
 
     `code` is stable and short ("not-well-formed", "forbidden-construct", "unknown-dialect", "schema", "no-trade-id",
     "not-an-event", "invalid-field", "too-large", "mapping-error"); `line` and `column` count from 1, None where not known;
-    `element` names the element or field.
+    `element` names the element or field. What was understood before the fault is kept for
+    people who inspect the document: `dialect`, `message_type` ("" where not known) and the facts `stated`, by the names of TradeEvent.
     """
 
     def __init__(
@@ -90,6 +100,9 @@ class MessageRefused(Exception):
         line: int | None = None,
         column: int | None = None,
         element: str = "",
+        dialect: str = "",
+        message_type: str = "",
+        stated: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -97,6 +110,9 @@ class MessageRefused(Exception):
         self.line = line
         self.column = column
         self.element = element
+        self.dialect = dialect
+        self.message_type = message_type
+        self.stated: Mapping[str, object] = stated or {}
 
     def __str__(self) -> str:
         """The sentence, led by the place when it is known: "line 3, column 7: ..."."""

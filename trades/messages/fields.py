@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from lxml import etree
 
@@ -12,6 +12,8 @@ from trades.messages.paths import Path, Place, text_of
 from trades.messages.values import CONVERTERS, Converter, dates_like, moments_like, shorten, to_event_class
 
 MAX_ID = 255  # characters of an id or a scheme
+MAX_IDS = 1_000  # that one path finds of one trade
+MAX_RELATED = 10_000
 MAX_TEXT = 500  # characters of any other value
 MAX_ENTRIES = 50  # of a list in the details, which are for showing
 LIMITS = {"message_id": MAX_ID, "sender": MAX_ID, "correlation_id": MAX_ID, "in_reply_to": MAX_ID, "status": 100, "event_time": 100}
@@ -19,31 +21,49 @@ LIMITS = {"message_id": MAX_ID, "sender": MAX_ID, "correlation_id": MAX_ID, "in_
 Spec = Mapping[str, Any]
 Compile = Callable[[str], Path]
 
-FIELD_KEYS = frozenset(
-    ("xpath", "type", "cases", "map", "else", "value", "prefix", "suffix", "pick", "format", "zone", "null_values", "once")
-)
-LIST_KEYS = frozenset({"each", "fields", "needs"})
-ID_KEYS = frozenset({"own", "scheme", "first", "related", "expected"})
-
 
 class MappingError(ValueError):
-    """A mapping file is wrong; the sentence says what and where."""
+    """Mapping files are wrong; `args` are the sentences that say what and where, one for each fault."""
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.args))
 
 
 class Misfit(Exception):
-    """What a document states does not fit: a MessageRefused in the making, with the element still to be located."""
+    """What a document states does not fit: a MessageRefused in the making, with the element still to be located.
 
-    def __init__(self, code: str, sentence: str, node: etree._Element, name: str = "") -> None:
+    `stated` holds what was understood all the same.
+    """
+
+    def __init__(self, code: str, sentence: str, node: etree._Element, name: str = "", *, stated: Mapping[str, Any] | None = None) -> None:
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
         self.node = node
         self.name = shorten(name or local_name(node), MAX_ID)
+        self.stated: Mapping[str, Any] = stated or {}
+        self.message_type = ""
+
+
+class Traced(NamedTuple):
+    """A fact of a mapping as it came out: its value (None: not stated), the rule that led to it ("" for none; the rules that were
+    tried, where nothing is stated), the element where it stands, and what was wrong with it."""
+
+    name: str
+    value: Any
+    rule: str = ""
+    node: etree._Element | None = None
+    fault: str = ""
 
 
 def local_name(node: etree._Element) -> str:
     """The name of an element without its namespace."""
-    return etree.QName(node).localname
+    return str(node.tag).rpartition("}")[2]  # etree.QName takes ten times as long, for every message
+
+
+def namespace_of(node: etree._Element) -> str:
+    """The namespace of an element, "" for none."""
+    return str(node.tag).rpartition("}")[0][1:]
 
 
 def check_keys(spec: Spec, allowed: Iterable[str], where: str) -> None:
@@ -61,9 +81,8 @@ class Field:
 
     def __init__(self, name: str, spec: Any, compile_path: Compile) -> None:
         spec = spec if isinstance(spec, dict) else {"xpath": spec}
-        check_keys(spec, FIELD_KEYS, name)
         self.name = name
-        self._paths = [compile_path(text) for text in _as_list(spec.get("xpath", []))]
+        self._paths = [compile_path(text) for text in as_list(spec.get("xpath", []))]
         self._cases = [(compile_path(case["when"]), case["then"]) for case in spec.get("cases", [])]
         self._map: dict[str, str] | None = spec.get("map")
         self._otherwise: str | None = spec.get("else")
@@ -93,6 +112,17 @@ class Field:
         if self not in place.memo:
             place.memo[self] = self._read(place)
         return place.memo[self]
+
+    def origin(self, place: Place) -> tuple[str, etree._Element | None]:
+        """The rule that states the value, as the mapping file has it, and the element where it stands; all rules when none does."""
+        for when, _ in self._cases:
+            if when.nodes(place):
+                return f"when {when.source}", place.node
+        for path in self._paths:
+            text = path.first(place)
+            if text and text not in self._nulls:
+                return path.source, path.element(place, text)
+        return self._default or " | ".join(path.source for path in self._paths), None
 
     def _read(self, place: Place) -> Any:
         for when, then in self._cases:
@@ -159,6 +189,40 @@ def stated(fields: Sequence[Field | ListField], place: Place) -> dict[str, Any]:
     return values
 
 
+def traced(field: Field | ListField, place: Place) -> Traced:
+    """One field as it came out, whatever is wrong with it."""
+    try:
+        value = field.read(place)
+    except Misfit as misfit:
+        return Traced(field.name, None, field.origin(place)[0], misfit.node, misfit.sentence)
+    except etree.XPathError as error:
+        return Traced(field.name, None, "", None, f"The rule fails on this document: {error}.")
+    rule, node = field.origin(place)
+    return Traced(field.name, value, rule, None if value is None else node)
+
+
+class Reference:
+    """Facts that stand at another node of the document, which an entry names by a key (FpML: @href of a party's @id)."""
+
+    def __init__(self, name: str, spec: Spec, compile_path: Compile) -> None:
+        self._by: Path = compile_path(spec["by"])
+        self._to: Path = compile_path(spec["to"])
+        self._key: Path = compile_path(spec["key"])
+        self._fields = [Field(key, field, compile_path) for key, field in spec["fields"].items()]
+
+    def read(self, entry: Place) -> dict[str, Any]:
+        """The values at the node that the entry names; none when there is no such node."""
+        target = self._index(entry).get(self._by.first(entry))
+        return {} if target is None else stated(self._fields, entry.below(target))
+
+    def _index(self, entry: Place) -> dict[str, etree._Element]:
+        if self not in entry.memo:  # the same for all entries of all events of a document
+            named = [(self._key.first(entry.below(node)), node) for node in self._to.nodes(entry)]
+            entry.memo[self] = {key: node for key, node in reversed(named) if key}
+        index: dict[str, etree._Element] = entry.memo[self]
+        return index
+
+
 class ListField:
     """A list of small tables, one for each node that `each` leads to; what lacks one of `needs` is left out."""
 
@@ -168,59 +232,105 @@ class ListField:
     limit = 0
 
     def __init__(self, name: str, spec: Spec, compile_path: Compile) -> None:
-        check_keys(spec, LIST_KEYS, name)
         self.name = name
         self._each = compile_path(spec["each"])
         self._fields = [Field(key, field, compile_path) for key, field in spec["fields"].items()]
         self._needs: list[str] = spec.get("needs", [])
+        self._refer = Reference(name, spec["refer"], compile_path) if "refer" in spec else None
 
     def read(self, place: Place) -> Any:
         """The entries, at most MAX_ENTRIES; None when there are none."""
-        entries = [stated(self._fields, place.below(node)) for node in self._each.nodes(place)[:MAX_ENTRIES]]
+        entries = [self._entry(place.below(node)) for node in self._each.nodes(place)[:MAX_ENTRIES]]
         return [entry for entry in entries if entry and all(name in entry for name in self._needs)] or None
+
+    def origin(self, place: Place) -> tuple[str, etree._Element | None]:
+        """The rule that leads to the entries, and the first of their elements."""
+        nodes = self._each.nodes(place)
+        return self._each.source, nodes[0] if nodes and etree.iselement(nodes[0]) else None
+
+    def _entry(self, place: Place) -> dict[str, Any]:
+        entry = stated(self._fields, place)
+        return {**entry, **self._refer.read(place)} if self._refer else entry
+
+
+class IdPath(NamedTuple):
+    """Where an id stands, and where, from there, its scheme."""
+
+    path: Path
+    schemes: list[Path]
 
 
 class Ids:
     """The identifiers of the trade an item is about, and those of related trades.
 
-    `own` is a list of rules (each a path, or several whose results are joined): the first rule that leads to an id wins.
-    An id for which `first` holds, the UTI, leads the others.
+    `own` is a list of rules (each a path, or several whose results are joined): the first rule that leads to an id wins. A path is a
+    text, or a table of `xpath` and a `scheme` of its own where one kind of id is unique in a wider or narrower sense than the others.
+    An id for which `uti` holds is a unique transaction identifier and leads the others. An id in `null_values` is none.
     """
 
     def __init__(self, spec: Spec, compile_path: Compile) -> None:
-        check_keys(spec, ID_KEYS, "ids")
-        self._own = [[compile_path(text) for text in _as_list(rule)] for rule in spec["own"]]
-        self._scheme = [compile_path(text) for text in _as_list(spec.get("scheme", []))]
-        self._first = compile_path(spec["first"]) if "first" in spec else None
-        self._related = [compile_path(text) for text in _as_list(spec.get("related", []))]
+        scheme = spec.get("scheme", [])
+
+        def id_path(path: Any) -> IdPath:
+            path = path if isinstance(path, dict) else {"xpath": path}
+            return IdPath(compile_path(path["xpath"]), [compile_path(text) for text in as_list(path.get("scheme", scheme))])
+
+        self._own = [[id_path(path) for path in as_list(rule)] for rule in spec["own"]]
+        self._uti = compile_path(spec["uti"]) if "uti" in spec else None
+        self._nulls = frozenset(spec.get("null_values", []))
+        self._related = [id_path(path) for path in as_list(spec.get("related", []))]
         self.expected: str = spec.get("expected", "")
 
-    def read(self, place: Place) -> tuple[tuple[TradeId, ...], tuple[TradeId, ...]]:
-        """The trade's own ids, the leading one first, and the related ones that are none of its own."""
+    def read(self, place: Place) -> tuple[tuple[TradeId, ...], tuple[TradeId, ...], TradeId | None]:
+        """The trade's own ids, the leading one first, the related ones that are none of its own, and the UTI."""
         own: dict[TradeId, bool] = {}
         for rule in self._own:
-            for node in (node for path in rule for node in path.nodes(place)):
-                self._add(own, node, place)
+            for path, schemes in rule:
+                for node in _at_most(MAX_IDS, path.nodes(place), place):
+                    self._add(own, node, schemes, place)
             if own:
                 break
         values = {trade_id.value for trade_id in own}
         related: dict[TradeId, bool] = {}
-        for node in (node for path in self._related for node in path.nodes(place)):
-            self._add(related, node, place)
-        ordered = tuple(sorted(own, key=lambda trade_id: not own[trade_id])) if self._first else tuple(own)
-        return ordered, tuple(trade_id for trade_id in related if trade_id.value not in values)
+        for path, schemes in self._related:
+            for node in _at_most(MAX_RELATED, path.nodes(place), place):
+                self._add(related, node, schemes, place)
+        ordered = tuple(sorted(own, key=lambda trade_id: not own[trade_id])) if self._uti else tuple(own)
+        uti = ordered[0] if ordered and own[ordered[0]] else None
+        return ordered, tuple(trade_id for trade_id in related if trade_id.value not in values), uti
 
-    def _add(self, found: dict[TradeId, bool], node: Any, place: Place) -> None:
+    def traced(self, place: Place) -> Iterator[Traced]:
+        """Where the trade's own ids and the related ones come from."""
+        try:
+            own, related, _ = self.read(place)
+        except Misfit as misfit:
+            yield Traced("trade_ids", None, "", misfit.node, misfit.sentence)
+            return
+        rules = [[path for path, _ in rule] for rule in self._own]
+        tried = next((rule for rule in rules if any(path.first(place) for path in rule)), [path for rule in rules for path in rule])
+        for name, ids, paths in (("trade_ids", own, tried), ("related_ids", related, [path for path, _ in self._related])):
+            if paths:
+                stated_by = next(((path, text) for path in paths if (text := path.first(place))), None)
+                node = stated_by[0].element(place, stated_by[1]) if ids and stated_by else None
+                yield Traced(name, [trade_id.value for trade_id in ids] or None, " | ".join(path.source for path in paths), node)
+
+    def _add(self, found: dict[TradeId, bool], node: Any, schemes: list[Path], place: Place) -> None:
         value = text_of(node)
-        if not value:
+        if not value or value in self._nulls:
             return
         at = place.below(node) if etree.iselement(node) else place
-        scheme = next((text for path in self._scheme if (text := path.first(at))), "")
+        scheme = next((text for path in schemes if (text := path.first(at))), "")
         for text, what in ((value, "id"), (scheme, "scheme of the id")):
             if len(text) > MAX_ID:
                 sentence = f"The {what} '{shorten(text)}' has {len(text):,} characters; expected at most {MAX_ID}."
                 raise Misfit("invalid-field", sentence, at.node)
-        found.setdefault(TradeId(scheme, value), self._first is not None and bool(self._first.nodes(at)))
+        found.setdefault(TradeId(scheme, value), self._uti is not None and bool(self._uti.nodes(at)))
+
+
+def _at_most(most: int, nodes: list[Any], place: Place) -> list[Any]:
+    if len(nodes) > most:
+        raise Misfit("too-large", f"{shorten(local_name(place.node))} states {len(nodes):,} ids; at most {most:,} are taken.", place.node)
+    return nodes
 
 
 def _converter(name: str, spec: Spec) -> Converter | None:
@@ -229,14 +339,13 @@ def _converter(name: str, spec: Spec) -> Converter | None:
     kind = spec.get("type", "text")
     if kind == "text":
         return None
-    if kind == "date" and "format" in spec:
-        return dates_like(spec["format"])
+    if kind in ("date", "date-text") and "format" in spec:
+        return dates_like(spec["format"], as_text=kind == "date-text")
     if kind == "datetime" and ("format" in spec or "zone" in spec):
-        return moments_like(spec.get("format", ""), spec.get("zone", "UTC"))
-    if kind not in CONVERTERS:
-        raise MappingError(f"{name}: the type {kind!r} is not known; expected text, {', '.join(CONVERTERS)}")
+        return moments_like(spec.get("format", ""), spec.get("zone", ""))
     return CONVERTERS[kind]
 
 
-def _as_list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
+    """The value itself if it is a list, else a list of it."""
     return value if isinstance(value, list) else [value]

@@ -1,16 +1,16 @@
 """The one mapping engine: a dialect is a TOML file of XPath tables, compiled once, that turns a tree into trade events.
 
 A file says which documents are its own (`match`), and for each of its messages which nodes are events (`each`), where their facts
-stand (`fields`, `ids`, `details`) and which rules its schema cannot say (`require`). What a message does not state itself it takes
-from the top of the file. `dialects/native.toml` is the shortest example.
+stand (`fields`, `ids`, `details`) and which rules its schema cannot say (`require`); or, for one that says nothing of a trade, what
+it is (`reference`). What a message does not state itself it takes from the top of the file. `dialects/native.toml` is the shortest
+example.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import fields as dataclass_fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path as FilePath
@@ -18,36 +18,42 @@ from typing import Any, NamedTuple
 
 from lxml import etree
 
-from trades.messages.facts import TradeEvent
-from trades.messages.fields import Field, Ids, ListField, MappingError, Misfit, Spec, check_keys, local_name, stated
+from trades.messages import specification
+from trades.messages.facts import ParsedMessage, TradeEvent
+from trades.messages.fields import (
+    Field,
+    Ids,
+    ListField,
+    MappingError,
+    Misfit,
+    Spec,
+    Traced,
+    as_list,
+    local_name,
+    namespace_of,
+    stated,
+    traced,
+)
 from trades.messages.paths import Path, Place, Tries, compiled
 from trades.messages.schema import Schema
+from trades.messages.specification import ALONE, OWN_NAMESPACE
 from trades.messages.values import Moment, shorten
 
-MAX_EVENTS = 10_000  # of one document
+MAX_EVENTS = 5_000  # of one document
+MAX_ELEMENTS = 50_000  # of one event: some paths take time that grows with the square of it
 MAX_NAMESPACES = 64  # for which a dialect of a namespace pattern stays compiled
 MAX_TYPE = 100  # characters of a message type
+MAX_STAR = 30  # characters of the varying part of a dialect's name
 MAX_NAMES = 256  # of root elements whose tables are remembered
-OWN_NAMESPACE = "*"  # a prefix bound to this stands for the namespace of the document's root
 
-SHARED_KEYS = frozenset({"each", "fields", "ids", "details", "require"})
-DIALECT_KEYS = SHARED_KEYS | {"dialect", "title", "version", "schema", "doctype", "match", "namespaces", "define", "messages", "type"}
-MESSAGE_KEYS = SHARED_KEYS | {"roots", "when", "split", "ignore"}
-MATCH_KEYS = frozenset({"namespace", "roots", "attributes"})
-EVENT_FIELDS = frozenset(field.name for field in dataclass_fields(TradeEvent)) - {
-    "trade_ids",
-    "related_ids",
-    "details",
-    "zoned",
-    "event_time_text",
-}
+
+_IS_BULKY = etree.XPath(f"boolean(descendant::*[{MAX_ELEMENTS + 1}])")
 
 
 class Rule:
     """Something a message must state beyond what its schema asks: where the facts are as in `when`, `test` leads to a text."""
 
     def __init__(self, spec: Spec, compile_path: Any) -> None:
-        check_keys(spec, {"when", "test", "element", "message"}, "require")
         self._when: dict[str, list[Any]] = spec.get("when", {})
         self._test: Path = compile_path(spec["test"])
         self._element: str = spec["element"]
@@ -66,17 +72,17 @@ class Rule:
 class MessageTable:
     """How one kind of message of a dialect is read."""
 
-    def __init__(self, spec: Spec, compile_path: Any, where: str) -> None:
-        check_keys(spec, MESSAGE_KEYS, where)
-        check_keys(spec.get("fields", {}), EVENT_FIELDS, f"{where}, fields")
+    def __init__(self, spec: Spec, compile_path: Any) -> None:
         self.roots: list[str] = spec.get("roots", ["*"])
-        self.split: bool = spec.get("split", False)
-        self.ignore: str = spec.get("ignore", "")
+        self.alone: bool = spec.get("split") == ALONE
+        self.reference: str = spec.get("reference", "")
+        self.otherwise: bool = spec.get("otherwise", False)
         self._when = compile_path(spec["when"]) if "when" in spec else None
         self._each: Path = compile_path(spec.get("each", "."))
-        if self.ignore:
-            return
+        self._type: Path | None = compile_path(spec["type"]) if "type" in spec else None
         self._fields = [Field(name, field, compile_path) for name, field in spec.get("fields", {}).items()]
+        if self.reference:
+            return
         self._ids = Ids(spec["ids"], compile_path)
         self._details = [
             (ListField if isinstance(field, dict) and "each" in field else Field)(name, field, compile_path)
@@ -106,11 +112,32 @@ class MessageTable:
         moment: Moment | None = values.pop("event_time", None)
         if moment:
             values.update(event_time=moment.utc, zoned=moment.zoned, event_time_text=moment.text)
-        own, related = self._ids.read(place)
+        own, related, uti = self._ids.read(place)
         if not own:
-            raise Misfit("no-trade-id", f"{shorten(local_name(place.node))} states no trade id. {self._ids.expected}".strip(), place.node)
+            sentence = f"{shorten(local_name(place.node))} states no trade id. {self._ids.expected}".strip()
+            raise Misfit("no-trade-id", sentence, place.node, stated={**values, "related_ids": related})
         details = stated(self._details, place)
-        return TradeEvent(trade_ids=own, related_ids=related, details=details, **values)
+        return TradeEvent(trade_ids=own, related_ids=related, uti=uti, details=details, **values)
+
+    def facts(self, place: Place) -> dict[str, Any]:
+        """What a message that is no trade event states all the same; nothing when it does not fit."""
+        try:
+            values = stated(self._fields, place)
+        except Misfit:
+            return {}
+        moment: Moment | None = values.pop("event_time", None)
+        return values | ({"event_time": moment.utc, "event_time_text": moment.text} if moment else {})
+
+    def traced(self, place: Place) -> Iterator[Traced]:
+        """Of every fact the mapping asks for: what it comes out as, by which rule, and where that stands. For trying a mapping out."""
+        yield from (traced(field, place) for field in self._fields)
+        if not self.reference:
+            yield from self._ids.traced(place)
+            yield from (traced(field, place) for field in self._details)
+
+    def message_type(self, place: Place) -> str:
+        """What the dialect calls this kind of message: by default the name of the document's root."""
+        return shorten(self._type.first(place) if self._type else local_name(place.root), MAX_TYPE)
 
 
 class Item(NamedTuple):
@@ -123,17 +150,13 @@ class Item(NamedTuple):
 class Tables:
     """The messages of a dialect, compiled for one namespace."""
 
-    def __init__(self, spec: Spec, namespace: str, where: str) -> None:
+    def __init__(self, spec: Spec, namespace: str) -> None:
         self.tries = Tries()
         self._namespaces = {prefix: namespace if uri == OWN_NAMESPACE else uri for prefix, uri in spec.get("namespaces", {}).items()}
         self._define: Mapping[str, str] = spec.get("define", {})
         self._paths: dict[str, Path] = {}
-        shared = {key: spec[key] for key in SHARED_KEYS if key in spec}
-        self.messages = [
-            MessageTable(_merged(shared, message), self._compile, f"{where}, messages {number}")
-            for number, message in enumerate(spec["messages"], 1)
-        ]
-        self.type = self._compile(spec["type"]) if "type" in spec else None
+        shared = specification.shared_of(spec)
+        self.messages = [MessageTable(specification.merged(shared, message), self._compile) for message in spec["messages"]]
         self.for_root = lru_cache(MAX_NAMES)(self._for_root)
 
     def _for_root(self, root_name: str) -> list[MessageTable]:
@@ -145,36 +168,32 @@ class Tables:
             while "{" in full:
                 full = full.format_map(self._define)
             self._paths[text] = compiled(full, self._namespaces, self.tries)
+            self._paths[text].source = text
         return self._paths[text]
 
 
 class Dialect:
-    """One mapping file, ready for use. Raises MappingError when it is wrong."""
+    """One mapping file, ready for use. Its schema is the first of that name in `folders`. Raises MappingError when it is wrong."""
 
-    def __init__(self, text: str, source: str, folder: FilePath) -> None:
-        try:
-            spec = tomllib.loads(text)
-            check_keys(spec, DIALECT_KEYS, source)
-            check_keys(spec["match"], MATCH_KEYS, f"{source}, match")
-            self._spec = spec
-            self._source = source
-            self.name: str = spec["dialect"]
-            self.title: str = spec.get("title", self.name)
-            self.mapping_version = f"{spec['version']}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-            self.namespace: str = spec["match"]["namespace"]
-            self.roots: list[str] = spec["match"].get("roots", ["*"])
-            self.attributes: dict[str, str] = spec["match"].get("attributes", {})
-            self._takes_doctype: bool = spec.get("doctype", True)
-            self._schema = Schema(folder / spec["schema"]) if "schema" in spec else None
-            self._tables = {self.namespace: Tables(spec, self.namespace, source)}
-        except KeyError as error:
-            raise MappingError(f"{source}: {error} is missing") from error
-        except (tomllib.TOMLDecodeError, etree.XPathError, etree.XMLSchemaError, OSError) as error:
-            raise MappingError(f"{source}: {error}") from error
+    def __init__(self, text: str, source: str, *folders: FilePath) -> None:
+        spec = _read(text, source)
+        self._spec = spec
+        self.source = source
+        self.name: str = spec["dialect"]
+        self.title: str = spec.get("title", self.name)
+        self.mapping_version = f"{spec['version']}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        self.namespaces: list[str] = as_list(spec["match"]["namespace"])
+        self.roots: list[str] = spec["match"].get("roots", ["*"])
+        self.attributes: dict[str, str] = spec["match"].get("attributes", {})
+        self._takes_doctype: bool = spec.get("doctype", True)
+        self._schema = _schema(spec["schema"], folders, source) if "schema" in spec else None
+        self._tables = {self.namespaces[0]: Tables(spec, self.namespaces[0])}
 
     def matches(self, namespace: str, root_name: str) -> bool:
         """Whether documents of this root element may be of this dialect."""
-        return fnmatchcase(namespace, self.namespace) and any(fnmatchcase(root_name, root) for root in self.roots)
+        if not any(fnmatchcase(namespace, pattern) for pattern in self.namespaces):
+            return False
+        return any(fnmatchcase(root_name, root) for root in self.roots)
 
     def matches_attributes(self, root: etree._Element) -> bool:
         """Whether the root element has the attributes that the dialect asks for."""
@@ -188,68 +207,128 @@ class Dialect:
         if self._schema:
             self._schema.check(node)
 
-    def open(self, root: etree._Element) -> Contents:
-        """The contents of a document of this dialect."""
-        return Contents(self.title, self._tables_for(root), root)
+    def open(self, root: etree._Element, header: Sequence[etree._Element] = ()) -> Contents:
+        """The contents of a message of this dialect; `header` is what its envelope says about it."""
+        return Contents(self, self._tables_for(root), root, header)
+
+    def name_for(self, root: etree._Element) -> str:
+        """The dialect's name; "*" in it is what the "*" of its namespace stands for ("fpml-5-*": "fpml-5-confirmation")."""
+        if "*" not in self.name:
+            return self.name
+        return self.name.replace("*", self._star(namespace_of(root)))
+
+    @lru_cache(MAX_NAMES)  # noqa: B019 dialects are few and live as long as the process
+    def _star(self, namespace: str) -> str:
+        pattern = next(pattern for pattern in self.namespaces if fnmatchcase(namespace, pattern))
+        head, _, tail = pattern.partition("*")
+        return shorten(namespace[len(head) : len(namespace) - len(tail)], MAX_STAR)
 
     def _tables_for(self, root: etree._Element) -> Tables:
-        namespace = etree.QName(root).namespace or ""
+        namespace = namespace_of(root)
         tables = self._tables.get(namespace)
         if tables is None:
             if len(self._tables) > MAX_NAMESPACES:
                 self._tables.clear()
-            tables = self._tables[namespace] = Tables(self._spec, namespace, self._source)
+            tables = self._tables[namespace] = Tables(self._spec, namespace)
         return tables
 
 
 class Contents:
     """What one document holds, in its own order."""
 
-    def __init__(self, title: str, tables: Tables, root: etree._Element) -> None:
-        self._title = title
-        self._type = tables.type
+    def __init__(self, dialect: Dialect, tables: Tables, root: etree._Element, header: Sequence[etree._Element]) -> None:
+        self._dialect = dialect
         self._root = root
-        self._at_root = Place(root, root, tables.tries)
+        self._at_root = Place(root, root, tables.tries, header)
         self._using = [table for table in tables.for_root(local_name(root)) if table.applies(self._at_root)]
 
-    def parts(self) -> list[Item]:
-        """The items that are messages by themselves and are published one by one; none unless the mapping says so. Raises Misfit."""
-        return self.items() if any(table.split for table in self._using) and len(self._root) else []
-
     def items(self) -> list[Item]:
-        """All items, at least one. Raises Misfit when the document has none, or too many."""
+        """All items, at least one: events, and messages that are none. Raises Misfit when the document has none, or too many."""
         claimed: dict[etree._Element, MessageTable] = {}
         for table in self._using:
-            if table.ignore:
-                raise Misfit("not-an-event", table.ignore, self._root)
+            if table.otherwise and claimed:
+                continue
             for node in table.items(self._at_root):
                 claimed.setdefault(node, table)
         if not claimed:
-            name = shorten(local_name(self._root))
-            raise Misfit("not-an-event", f"{name} is not a trade event that the mapping of {self._title} knows.", self._root)
+            self._dialect.check(self._root)  # a schema says it better
+            name, title = shorten(local_name(self._root)), self._dialect.title
+            sentence = f"{name} holds no trade event that the mapping of {title} knows: none of its `each` leads to an element here."
+            raise Misfit("not-an-event", sentence, self._root)
         if len(claimed) > MAX_EVENTS:
             sentence = f"The document has {len(claimed):,} events; at most {MAX_EVENTS:,} are taken. Split it into several files."
             raise Misfit("too-large", sentence, self._root)
-        nodes = list(claimed) if len(self._using) == 1 else [node for node in self._root.iter() if node in claimed]
+        self._refuse_bulky(claimed)
+        nodes = list(claimed) if len(set(claimed.values())) == 1 else [node for node in self._root.iter() if node in claimed]
         return [Item(claimed[node], node) for node in nodes]
 
-    def event(self, item: Item) -> TradeEvent:
-        """The trade event of one item. Raises Misfit."""
-        return item.table.event(self._at_root if item.node is self._root else self._at_root.item(item.node))
+    def _refuse_bulky(self, claimed: Iterable[etree._Element]) -> None:
+        if _IS_BULKY(self._root):
+            node = next((node for node in claimed if _IS_BULKY(node)), None)
+            if node is not None:
+                sentence = f"{shorten(local_name(node))} holds more than {MAX_ELEMENTS:,} elements, the most that one message may have."
+                raise Misfit("too-large", sentence, node)
 
-    def message_type(self, node: etree._Element) -> str:
-        """What the dialect calls a message that is all in `node`: its name, unless the mapping says otherwise."""
-        return shorten(self._type.first(self._at_root.item(node)) if self._type else local_name(node), MAX_TYPE)
+    def message(self, items: Sequence[Item]) -> ParsedMessage:
+        """What these items of the document say, as one message. Raises Misfit."""
+        events = [item for item in items if not item.table.reference]
+        others = [item for item in items if item.table.reference]
+        first = (events or others)[0]
+        place = self._place(first)
+        message_type = first.table.message_type(place)
+        try:
+            return ParsedMessage(
+                self._dialect.name_for(self._root),
+                message_type,
+                self._dialect.mapping_version,
+                tuple(self._event(number, events) for number in range(len(events))),
+                reference="" if events else first.table.reference,
+                stated={} if events else first.table.facts(place),
+                warnings=_passed_over(others) if events else (),
+            )
+        except Misfit as misfit:
+            misfit.message_type = message_type
+            raise
+
+    def _event(self, number: int, events: Sequence[Item]) -> TradeEvent:
+        try:
+            return events[number].table.event(self._place(events[number]))
+        except Misfit as misfit:
+            if len(events) > 1:  # a message is recorded whole or not at all, so that a replay adds what it should
+                misfit.sentence += f" This is event {number + 1:,} of {len(events):,} in the message; the others wait with it."
+            raise
+
+    def traced(self, item: Item) -> list[Traced]:
+        """Where the facts of one item come from."""
+        return list(item.table.traced(self._place(item)))
+
+    def _place(self, item: Item) -> Place:
+        return self._at_root if item.node is self._root else self._at_root.item(item.node)
 
 
-def _merged(shared: Spec, own: Spec) -> dict[str, Any]:
-    """What a message states, over what its dialect states for all: fields, ids and details key by key, fields even within."""
-    merged = {**shared, **own}
-    for key in ("fields", "ids", "details"):
-        if key in shared and key in own:
-            merged[key] = {**shared[key], **own[key]}
-    for name, field in own.get("fields", {}).items():
-        common = shared.get("fields", {}).get(name)
-        if isinstance(common, dict) and isinstance(field, dict):
-            merged["fields"][name] = {**common, **field}
-    return merged
+def _passed_over(items: Sequence[Item]) -> tuple[str, ...]:
+    if not items:
+        return ()
+    names = ", ".join(sorted({shorten(local_name(item.node)) for item in items})[:5])
+    return (f"{len(items):,} of the messages in the document are no trade events: {names}.",)
+
+
+def _read(text: str, source: str) -> dict[str, Any]:
+    try:
+        spec = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise MappingError(f"{source}: {error}; expected TOML.") from error
+    faults = specification.faults(spec)
+    if faults:
+        raise MappingError(*(f"{source}: {fault}" for fault in faults))
+    return spec
+
+
+def _schema(name: str, folders: Sequence[FilePath], source: str) -> Schema:
+    file = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if file is None:
+        raise MappingError(f"{source}: schema is '{name}'; expected the name of an XML Schema beside the mapping file.")
+    try:
+        return Schema(file)
+    except (etree.XMLSchemaError, etree.XMLSyntaxError, OSError) as error:
+        raise MappingError(f"{source}: schema is '{name}'; expected an XML Schema ({error}).") from error

@@ -1,7 +1,10 @@
 """Where a value stands in a document: XPath 1.0, compiled once.
 
-Most paths of a mapping are plain chains of children (`t:Header/t:Sender`, `t:TradeId/@scheme`, from the root `/*/f:header/f:sentBy`).
+Most paths of a mapping are plain chains of children (`t:Header/t:Sender`, `t:TradeId/@scheme`, from the root `$root/f:header/f:sentBy`).
 An XPath call costs some microseconds; all chains of a mapping together are answered by one walk over the few children they name.
+
+Paths start at the item. `$root` is the message, which an envelope may wrap (so `/*` may be the envelope); `$header` is what the
+envelope says about it, if it says anything; `$event` is the item that an entry of a list belongs to.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from lxml import etree
 from trades.messages.values import collapse
 
 _STEP = r"(?:[A-Za-z_][\w.-]*:)?[A-Za-z_][\w.-]*"
-_CHAIN = re.compile(rf"(/\*/)?(?:({_STEP}(?:/{_STEP})*)(?:/@({_STEP}))?|@({_STEP})|\.)")
+_CHAIN = re.compile(rf"(\$root/)?(?:({_STEP}(?:/{_STEP})*)(?:/@({_STEP}))?|@({_STEP})|\.)")
 _PREFIX = re.compile(r"\b[A-Za-z_][\w.-]*:(?!:)")
 _STRING = etree.XPath("string()")
+
+MAX_SAME = 10_001  # elements that one chain leads to, beyond which no document has events or ids that are taken
 
 Namespaces = Mapping[str, str]
 Slots = dict[int, list[Any]]  # elements
@@ -54,7 +59,8 @@ class Trie:
                 number, below = found
                 if number >= 0:
                     if number in slots:
-                        slots[number].append(child)
+                        if len(slots[number]) < MAX_SAME:
+                            slots[number].append(child)
                     else:
                         slots[number] = [child]
                 if below.names:
@@ -73,12 +79,13 @@ class Tries:
 class Place:
     """What paths are evaluated on: a node of a document, the event it belongs to, and what was found already."""
 
-    __slots__ = ("event", "item_slots", "memo", "node", "root", "root_slots", "tries")
+    __slots__ = ("event", "header", "item_slots", "memo", "node", "root", "root_slots", "tries")
 
-    def __init__(self, node: etree._Element, root: etree._Element, tries: Tries) -> None:
+    def __init__(self, node: etree._Element, root: etree._Element, tries: Tries, header: Sequence[etree._Element] = ()) -> None:
         self.node = node
         self.event = node
         self.root = root
+        self.header = header
         self.memo: dict[object, Any] = {}
         self.item_slots = tries.item.walk(node, {})
         self.root_slots = tries.root.walk(root, {})
@@ -93,7 +100,7 @@ class Place:
     def below(self, node: etree._Element) -> Place:
         """The place of a node that belongs to this event."""
         place = Place.__new__(Place)
-        place.node, place.event, place.root = node, self.event, self.root
+        place.node, place.event, place.root, place.header = node, self.event, self.root, self.header
         place.memo, place.root_slots, place.tries = self.memo, self.root_slots, self.tries
         place.item_slots = self.tries.item.walk(node, {}) if len(node) else {}
         return place
@@ -102,6 +109,7 @@ class Place:
 class Path(ABC):
     """One compiled path."""
 
+    source = ""  # as the mapping file has it
     attribute = ""  # the local name of the attribute it leads to, where that is known
     item_slot = -1  # of a chain from the item: where the walk puts its elements; nothing there, nothing stated
     item_attribute = ""  # of such a chain: the attribute it ends with, as lxml names it
@@ -168,13 +176,14 @@ class Chain(Path):
 
 
 class Expression(Path):
-    """Any other XPath 1.0. Raises etree.XPathSyntaxError when it is none. "$event" is the item that a list entry belongs to."""
+    """Any other XPath 1.0. Raises etree.XPathSyntaxError when it is none."""
 
     def __init__(self, text: str, namespaces: Namespaces) -> None:
         self._evaluate = etree.XPath(text, namespaces={prefix: uri for prefix, uri in namespaces.items() if uri}, regexp=False)
-        self._uses_event = "$event" in text
-        # From the root it is the same for every item, so worth remembering.
-        self._same_for_all = text.startswith("/") and not self._uses_event
+        self._variables = [name for name in ("root", "event", "header") if f"${name}" in text]
+        # From the root it is the same for every item, so worth remembering; each part of a union must be.
+        parts = [part.strip().lstrip("(").lstrip() for part in text.split("|")]
+        self._same_for_all = all(part.startswith(("/", "$root", "$header")) for part in parts) and "event" not in self._variables
 
     def nodes(self, place: Place) -> list[Any]:
         """The nodes; a number or a condition that holds as its text."""
@@ -193,7 +202,7 @@ class Expression(Path):
         return place.node if node is None else node
 
     def _found(self, place: Place) -> list[Any]:
-        found = self._evaluate(place.node, event=place.event) if self._uses_event else self._evaluate(place.node)
+        found = self._evaluate(place.node, **{name: getattr(place, name) for name in self._variables})
         return found if isinstance(found, list) else _as_texts(found)
 
 

@@ -16,14 +16,16 @@ _WHITESPACE = " \t\r\n"
 _WHITESPACE_RUN = re.compile(r"[ \t\r\n]{2,}|[\t\r\n]")
 _INTEGER = re.compile(r"\+?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
-_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?")
-_DATETIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?")
+_TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+_ZONE = r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
+_DATE = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:T{_TIME})?{_ZONE}?|([0-9]{{8}})")
+_DATETIME = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T|[0-9]{{8}}-){_TIME}({_ZONE})?")
 
 Converter = Callable[[str], object]
 
 
 class Moment(NamedTuple):
-    """A time in UTC, whether the document stated a zone (UTC or the mapping's zone was assumed if not), and its own words."""
+    """A time in UTC, whether its zone is known from the document or its mapping (else UTC was assumed), and its own words."""
 
     utc: datetime
     zoned: bool
@@ -64,10 +66,13 @@ def to_bool(text: str) -> bool:
 
 
 def to_date(text: str) -> date:
-    """An xs:date; a zone suffix (2007-03-21-08:00) is cut."""
+    """An xs:date; a zone suffix (2007-03-21-08:00) is cut, and so is the time of an xs:dateTime.
+
+    Also 20240304, as FIX writes it (FIX 5.0 SP2, LocalMktDate).
+    """
     match = _DATE.fullmatch(text)
     try:
-        return date.fromisoformat(match[1] if match else "")
+        return date.fromisoformat((match[1] or match[2]) if match else "")
     except ValueError:
         raise ValueError("a date such as 2024-03-04") from None
 
@@ -78,11 +83,12 @@ def to_date_text(text: str) -> str:
 
 
 def to_moment(text: str) -> Moment:
-    """An xs:dateTime, as UTC; without a zone UTC is assumed."""
+    """An xs:dateTime, as UTC; without a zone UTC is assumed. Also 20240304-09:30:00 (FIX 5.0 SP2, UTCTimestamp)."""
     match = _DATETIME.fullmatch(text)
     if match:
+        stated = text if match[1].endswith("T") else f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[9:]}"
         try:
-            return _in_utc(datetime.fromisoformat(text), bool(match[1]), text, UTC)
+            return _in_utc(datetime.fromisoformat(stated), bool(match[2]), text, UTC)
         except (ValueError, OverflowError):
             pass
     raise ValueError("a date and time such as 2024-03-04T09:30:00Z")
@@ -96,12 +102,13 @@ def to_event_class(text: str) -> EventClass:
         raise ValueError(f"one of {', '.join(EventClass)}") from None
 
 
-def dates_like(pattern: str) -> Converter:
-    """A converter of dates written as `pattern` (the codes of datetime.strptime)."""
+def dates_like(pattern: str, *, as_text: bool = False) -> Converter:
+    """A converter of dates written as `pattern` (the codes of datetime.strptime), to a date or to text such as 2024-03-04."""
 
-    def convert(text: str) -> date:
+    def convert(text: str) -> date | str:
         try:
-            return datetime.strptime(text, pattern).date()  # noqa: DTZ007 a date has no zone
+            stated = datetime.strptime(text, pattern).date()  # noqa: DTZ007 a date has no zone
+            return stated.isoformat() if as_text else stated
         except ValueError:
             raise ValueError(f"a date written as {pattern}") from None
 
@@ -109,21 +116,22 @@ def dates_like(pattern: str) -> Converter:
 
 
 def moments_like(pattern: str, zone: str) -> Converter:
-    """A converter of times written as `pattern`, in `zone` (an IANA name) where the text states none; "" means xs:dateTime."""
-    assumed = ZoneInfo(zone)
+    """A converter of times written as `pattern` ("" means xs:dateTime), in `zone` (an IANA name) where the text states none. With
+    zone "" UTC is assumed."""
+    assumed = ZoneInfo(zone or "UTC")
 
     def convert(text: str) -> Moment:
         try:
             stated = datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)  # noqa: DTZ007 the zone follows
-            return _in_utc(stated, stated.tzinfo is not None, text, assumed)
+            return _in_utc(stated, stated.tzinfo is not None, text, assumed, is_told=bool(zone))
         except (ValueError, OverflowError):
             raise ValueError(f"a time written as {pattern or '2024-03-04T09:30:00Z'}") from None
 
     return convert
 
 
-def _in_utc(stated: datetime, zoned: bool, text: str, assumed: tzinfo) -> Moment:
-    return Moment((stated if zoned else stated.replace(tzinfo=assumed)).astimezone(UTC), zoned, text)
+def _in_utc(stated: datetime, zoned: bool, text: str, assumed: tzinfo, *, is_told: bool = False) -> Moment:
+    return Moment((stated if zoned else stated.replace(tzinfo=assumed)).astimezone(UTC), zoned or is_told, text)
 
 
 CONVERTERS: dict[str, Converter] = {
