@@ -8,6 +8,7 @@ import os
 import pty
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from threading import Event as Signal
 from typing import Any
@@ -208,15 +209,71 @@ def test_an_unreachable_broker_is_a_sentence() -> None:
 # trade_history
 
 
-def test_the_history_is_printed_in_order() -> None:
+def test_the_history_is_printed_in_order_under_labelled_columns() -> None:
     history.record(
         [received(native("T-1")), received(native("T-1", "STATUS", 1, "CHECKED")), received(native("T-1", "CANCEL", 2))], now=NOON
     )
 
-    lines = printed("trade_history", "T-1").splitlines()
+    title, heading, *lines = printed("trade_history", "T-1").splitlines()
 
-    assert lines[0].startswith("T-1  CANCELLED  CHECKED")
-    assert [line.split()[:2] for line in lines[1:]] == [["1", "BOOK"], ["2", "STATUS"], ["3", "CANCEL"]]
+    assert title == "T-1  CANCELLED  CHECKED  version 2  3 events"
+    assert heading.split()[:3] == ["queue", "business", "event"]
+    assert [line.split()[:3] for line in lines] == [["1", "1", "BOOK"], ["2", "2", "STATUS"], ["3", "3", "CANCEL"]]
+
+
+def test_the_history_is_printed_in_business_order_on_request() -> None:
+    history.record([received(native("T-1", "UPDATE", 2)), received(native("T-1"))], now=NOON)
+
+    by_queue = printed("trade_history", "T-1").splitlines()[2:]
+    by_business = printed("trade_history", "T-1", "--order", "business").splitlines()[2:]
+
+    assert [line.split()[:3] for line in by_queue] == [["1", "2", "UPDATE"], ["2", "1", "BOOK"]]
+    assert [line.split()[:3] for line in by_business] == [["2", "1", "BOOK"], ["1", "2", "UPDATE"]]
+    assert "PENDING" in by_queue[0]
+    assert by_business[0].endswith("LATE")
+    assert "PENDING" not in by_business[1]
+
+
+def test_the_history_is_printed_as_it_was_known_at_a_moment() -> None:
+    history.record([received(native("T-1", "UPDATE", 2))], now=NOON)
+    history.record([received(native("T-1"))], now=NOON + timedelta(hours=1))
+
+    then = printed("trade_history", "T-1", "--as-of", "2026-11-20T13:30:00+01:00")
+    data = json.loads(printed("trade_history", "T-1", "--as-of", "2026-11-20T12:30:00Z", "--json"))
+
+    assert then.splitlines()[0] == "T-1  PENDING  RECEIVED  version 2  1 event, 1 flagged  as known at 2026-11-20 12:30:00 UTC"
+    assert (data["state"], data["as_of"], len(data["events"])) == ("PENDING", "2026-11-20T12:30:00+00:00", 1)
+    assert (data["events"][0]["flags"], data["events"][0]["place"]) == (["PENDING"], 1)
+    with pytest.raises(CommandError, match="Nothing was known of trade T-1 at 2026-11-19 12:00:00 UTC"):
+        call_command("trade_history", "T-1", "--as-of", "2026-11-19T12:00:00Z")
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-11-20T12:00:00", "2026-11-20"])
+def test_a_moment_without_a_zone_is_refused_with_an_example(moment: str) -> None:
+    with pytest.raises(CommandError, match="2026-11-22T10:00:00Z"):
+        call_command("trade_history", "T-1", "--as-of", moment)
+
+
+def test_a_history_is_found_by_any_id_and_names_the_others_and_the_trades_that_may_be_the_same() -> None:
+    other = '</TradeId><OtherTradeId scheme="urn:uti">{}</OtherTradeId>'
+    history.record([received(native("T-1").replace("</TradeId>", other.format("U-1"))), received(native("T-2"))], now=NOON)
+    history.record([received(native("T-2", "UPDATE", 2).replace("</TradeId>", other.format("U-1")))], now=NOON)
+
+    lines = printed("trade_history", "U-1").splitlines()
+    data = json.loads(printed("trade_history", "T-2", "--json"))
+
+    assert lines[:3] == ["T-1  LIVE  RECEIVED  version 1  1 event", "also known as: U-1", "perhaps the same trade as: T-2"]
+    assert data["perhaps_same_as"] == [{"scheme": "", "id": "T-1"}]
+    assert data["events"][1]["flags"] == ["TWO_TRADES"]
+
+
+def test_a_history_as_known_at_a_moment_names_no_trade_that_was_linked_to_it_later() -> None:
+    other = '</TradeId><OtherTradeId scheme="urn:uti">U-1</OtherTradeId>'
+    history.record([received(native("T-1").replace("</TradeId>", other)), received(native("T-2"))], now=NOON)
+    history.record([received(native("T-2", "UPDATE", 2).replace("</TradeId>", other))], now=NOON + timedelta(hours=1))
+
+    assert json.loads(printed("trade_history", "T-1", "--as-of", "2026-11-20T12:30:00Z", "--json"))["perhaps_same_as"] == []
+    assert len(json.loads(printed("trade_history", "T-1", "--as-of", "2026-11-20T13:00:00Z", "--json"))["perhaps_same_as"]) == 1
 
 
 def test_the_history_as_json_has_facts_and_provenance() -> None:
@@ -236,10 +293,10 @@ def test_an_unknown_trade_says_where_it_may_be() -> None:
         call_command("trade_history", "T-404")
 
 
-def test_an_id_in_two_schemes_asks_for_one() -> None:
+def test_an_id_in_two_schemes_lists_the_trades_and_asks_for_one() -> None:
     history.record([received(native("T-1", scheme="urn:a")), received(native("T-1", scheme="urn:b"))], now=NOON)
 
-    with pytest.raises(CommandError, match="--scheme: 'urn:a', 'urn:b'"):
+    with pytest.raises(CommandError, match=r"--scheme: 'urn:a' \(T-1, live\), 'urn:b' \(T-1, live\)"):
         call_command("trade_history", "T-1")
     assert printed("trade_history", "T-1", "--scheme", "urn:b").startswith("T-1")
     assert Trade.objects.count() == 2

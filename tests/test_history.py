@@ -124,6 +124,18 @@ def test_identical_text_in_another_message_is_a_duplicate_without_effect(batches
     assert story() == [(1, "BOOK")]
 
 
+def test_a_copy_of_a_message_of_several_trades_in_the_same_batch_sends_no_other_message_the_slow_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    body = several(native("T-1"), native("T-2"))
+
+    with caplog.at_level("INFO", logger="trades.history"):
+        record(received(body, "A"), received(body, "B"))
+
+    assert list(Message.objects.order_by("id").values_list("outcome", flat=True)) == [Outcome.RECORDED, Outcome.DUPLICATE]
+    assert "one by one" not in caplog.text
+
+
 def test_one_message_with_several_trades_gives_an_event_to_each() -> None:
     record(received(several(native("T-1"), native("T-2"), native("T-1", "CANCEL", 2)), "messageGroup1"))
 
@@ -162,7 +174,7 @@ def test_without_hold_what_follows_a_quarantined_message_is_recorded_at_once() -
 
     assert outcomes() == ["QUARANTINED", "RECORDED", "RECORDED", "RECORDED"]
     assert not Hold.objects.exists()
-    assert list(Event.objects.order_by("id").values_list("flags", flat=True)) == [["GAP"], ["GAP"], []]
+    assert list(Event.objects.order_by("id").values_list("flags", flat=True)) == [["GROUP_GAP"], ["GROUP_GAP"], []]
 
 
 @pytest.mark.parametrize("body", ["not XML", "<?xml version='1.0'?><unknown/>", "{}", " ", BAD])
@@ -220,8 +232,8 @@ def test_out_of_place_events_are_recorded_with_their_flags() -> None:
     record(received(native("T-1", "UPDATE", 2)), received(native("T-1", "BOOK", 1)), received(native("T-1", "CANCEL", 3)))
     record(received(native("T-1", "UPDATE", 4)))
 
-    assert list(Event.objects.order_by("position").values_list("flags", flat=True)) == [["PENDING"], ["OLD_VERSION"], [], ["AFTER_END"]]
-    assert Trade.objects.get().flagged_count == 3
+    assert list(Event.objects.order_by("position").values_list("flags", flat=True)) == [[], ["LATE"], [], ["AFTER_END"]]
+    assert Trade.objects.get().flagged_count == 2
 
 
 def test_a_correction_of_nothing_is_an_orphan() -> None:

@@ -13,21 +13,31 @@ PACKAGE = ROOT / "trades"
 MOST_LINES = 400
 
 # What each part of trades/ may import of the others; every part may import itself.
-RECORDING = {"messages", "lifecycle", "models", "ledger", "sqs", "history", "quarantine", "publishing"}
+TELLING = {"messages", "lifecycle", "order", "course"}
+RECORDING = TELLING | {
+    "models", "dialects", "identifiers", "description", "retelling", "ledger", "sqs", "history", "quarantine", "publishing", "asof",
+}  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "messages": set(),
     "lifecycle": {"messages"},
+    "order": {"messages", "lifecycle"},
+    "course": {"messages", "lifecycle", "order"},
     "models": {"lifecycle", "messages"},
+    "dialects": {"messages"},
     "sqs": set(),
     "logs": set(),
     "stopping": set(),
     "bulk": set(),
-    "ledger": {"messages", "lifecycle", "models", "bulk"},
-    "history": {"messages", "lifecycle", "models", "ledger", "bulk", "sqs"},
+    "identifiers": {"messages", "models", "bulk"},
+    "description": TELLING | {"models"},
+    "retelling": TELLING | {"models", "bulk"},
+    "ledger": TELLING | {"models", "bulk", "identifiers", "description", "retelling"},
+    "asof": TELLING | {"models", "description", "retelling"},
+    "history": {"messages", "lifecycle", "models", "ledger", "bulk", "sqs", "dialects"},
     "quarantine": {"messages", "lifecycle", "models", "ledger", "history"},
-    "publishing": {"messages", "models", "sqs"},
+    "publishing": {"messages", "models", "sqs", "dialects", "identifiers"},
     "consumer": {"sqs", "history", "stopping"},
-    "apps": {"sqs"},
+    "apps": {"sqs", "dialects"},
     "web": RECORDING,
     "templatetags": {"web"},
     "admin": RECORDING | {"web"},
@@ -36,10 +46,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "migrations": set(),
 }
 # These know the vocabulary of messages, not how they are read.
-FACTS_ONLY = {"lifecycle", "models", "ledger"}
+FACTS_ONLY = {"lifecycle", "order", "course", "models", "identifiers", "description", "retelling", "ledger", "asof"}
 # Libraries that belong to one place, or to none of these.
 ONLY_IN = {"boto3": {"sqs"}, "botocore": {"sqs"}}
-NEVER_IN = {"messages": {"django", "boto3", "botocore", "environ"}, "lifecycle": {"django", "boto3", "botocore", "environ"}}
+NEVER_IN = {part: {"django", "boto3", "botocore", "environ"} for part in TELLING}
 
 
 def parts() -> list[tuple[str, Path]]:

@@ -99,6 +99,29 @@ def test_a_refused_document_is_kept_with_its_reason_and_the_others_go_on(queue: 
     assert len(drain(queue)) == 1
 
 
+def test_a_document_that_is_about_no_trade_is_kept_as_a_reference_and_not_published(queue: FifoQueue) -> None:
+    publish('<FIXML v="5.0"><Batch><Hdr/></Batch></FIXML>', '<FIXML v="5.0"><Order ID="1"/><TrdCaptRpt TrdID="T-1" TransTyp="0"/></FIXML>')
+
+    assert list(Refusal.objects.order_by("id").values_list("document__name", "part", "code")) == [
+        ("1.xml", 1, "reference"),
+        ("2.xml", 1, "reference"),
+    ]
+    assert Document.objects.get(name="1.xml").dialect == "fixml"
+    (message,) = drain(queue)
+    assert "TrdCaptRpt" in message["Body"]
+    assert "Order" not in message["Body"]
+
+
+def test_a_file_of_several_trades_goes_out_as_one_message_each_in_the_groups_of_their_trades(queue: FifoQueue) -> None:
+    reports = "".join(f'<TrdCaptRpt TrdID="{trade}" TransTyp="{kind}"/>' for trade, kind in (("A", 0), ("B", 0), ("A", 1)))
+
+    publish(f'<FIXML v="5.0"><Batch><Hdr SID="ACME"/>{reports}</Batch></FIXML>')
+
+    messages = [(message["Attributes"]["MessageGroupId"], message["Body"].count("<TrdCaptRpt ")) for message in drain(queue)]
+    assert sorted(messages) == [("A", 1), ("A", 1), ("B", 1)]
+    assert bytes(Document.objects.get().content).count(b"<TrdCaptRpt ") == 3
+
+
 def test_a_document_above_the_limit_of_sqs_is_refused_counting_bytes(queue: FifoQueue) -> None:
     padding = "é" * (sqs.MAX_MESSAGE_BYTES // 2)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.contrib.auth.models import User
-from django.db import DataError
+from django.db import DataError, connection, transaction
 
 from tests.support.native import NOON, native, received
-from trades import history, ledger, messages, quarantine
+from tests.support.waiting import wait_until
+from trades import history, identifiers, ledger, messages, quarantine
 from trades.models import AuditEntry, Event, Hold, Message
 from trades.sqs import Received
 
@@ -155,3 +159,86 @@ def test_a_copy_that_waited_is_not_counted_as_recorded(alice: User) -> None:
 
     assert result.recorded == 0
     assert story() == [(1, "BOOK")]
+
+
+def test_a_replayed_or_waiting_message_that_is_no_trade_event_is_kept_for_reference(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(received(BAD), received(BAD + " too"), received(native("T-1")))
+    parsed = messages.ParsedMessage("test", "heartbeat", "1", (), reference="A heartbeat.")
+    real = messages.parse
+    monkeypatch.setattr(messages, "parse", lambda body, **kwargs: parsed if body.startswith(BAD) else real(body))
+
+    result = quarantine.replay(the_quarantined(), user=alice, now=NOON)
+
+    assert result.recorded == 1
+    assert list(Message.objects.order_by("id").values_list("outcome", "reason")) == [
+        (Outcome.REFERENCE, "A heartbeat."),
+        (Outcome.REFERENCE, "A heartbeat."),
+        (Outcome.RECORDED, ""),
+    ]
+    assert story() == [(1, "BOOK")]
+
+
+def test_what_is_no_trade_event_waits_too_and_is_overtaken_by_nothing_when_it_is_read_as_one(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanings = {"notice": messages.ParsedMessage("test", "notice", "1", (), reference="A notice.")}
+    real = messages.parse
+    monkeypatch.setattr(messages, "parse", lambda body, **kwargs: meanings.get(body) or real(body, **kwargs))
+    record(received(BAD), received("notice"), received(native("T-1", "UPDATE", 2)))
+    assert list(Message.objects.order_by("id").values_list("outcome", "reason"))[1:] == [(Outcome.HELD, ""), (Outcome.HELD, "")]
+
+    meanings |= {BAD: real(native("T-1")), "notice": real(native("T-1", "STATUS", 1, "CHECKED"))}
+    quarantine.replay(the_quarantined(), user=alice, now=NOON)
+
+    assert story() == [(1, "BOOK"), (2, "STATUS"), (3, "UPDATE")]
+
+
+def test_what_was_taken_for_no_trade_event_loses_that_sentence_when_it_is_read_as_one(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanings = {"notice": messages.ParsedMessage("test", "notice", "1", (), reference="A notice.")}
+    real = messages.parse
+    monkeypatch.setattr(messages, "parse", lambda body, **kwargs: meanings.get(body) or real(body, **kwargs))
+    record(received("notice"))
+
+    meanings["notice"] = real(native("T-1"))
+    quarantine.replay(Message.objects.get(), user=alice, now=NOON)
+
+    assert list(Message.objects.values_list("outcome", "reason")) == [(Outcome.RECORDED, "")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_replay_that_waits_in_a_circle_with_a_worker_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker has the first trade and wants the second; the replay has recorded an event of the second, the next is of the first."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite lets one transaction write at a time, so that none waits for another in the middle")
+    record(received(native("T-1"), "A"), received(native("T-2"), "B"))
+    record(received(BAD, "C"), received(native("T-1", "UPDATE", 2), "C"))
+    real = messages.parse
+    monkeypatch.setattr(messages, "parse", lambda body, **kwargs: real(native("T-2", "UPDATE", 2) if body == BAD else body, **kwargs))
+    one, two = (real(native(name)).events for name in ("T-1", "T-2"))
+    has_first = threading.Event()
+
+    def worker() -> None:
+        try:
+            with transaction.atomic():
+                identifiers.match(one, NOON)
+                has_first.set()
+                wait_until(_some_lock_is_waited_for, "the replay waits for the first trade")
+                identifiers.match(two, NOON)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(worker)
+        assert has_first.wait(20)
+        result = quarantine.replay(the_quarantined(), user=None, now=NOON)
+        working.result()
+
+    assert result.recorded == 2
+    assert set(Message.objects.values_list("outcome", flat=True)) == {Outcome.RECORDED}
+    assert AuditEntry.objects.count() == 1
+
+
+def _some_lock_is_waited_for() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])

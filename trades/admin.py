@@ -7,16 +7,30 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
-from trades.models import AuditEntry, Document, Event, Hold, Message, OutboxLease, Publication, Refusal, Trade, Upload
+from trades.models import (
+    AuditEntry,
+    Document,
+    Event,
+    Hold,
+    Message,
+    OutboxLease,
+    Publication,
+    Refusal,
+    Trade,
+    TradeIdentifier,
+    TradeLink,
+    Upload,
+)
+from trades.web import words
 from trades.web.access import NEEDED, PUBLISH
 from trades.web.addresses import TradeAddress, trade_url
 from trades.web.upload_form import UploadForm
@@ -26,6 +40,7 @@ admin.site.site_header = f"Trade Portal ({settings.ENVIRONMENT_NAME})"
 admin.site.site_title = f"Trade Portal admin ({settings.ENVIRONMENT_NAME})"
 admin.site.index_title = "Records"
 SHOWN_CHARACTERS = 20_000
+SHOWN_ROWS = 100
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Any]
@@ -71,8 +86,24 @@ class TradeAdmin(ReadOnly):
 
     list_display = ("trade_id", "scheme", "state", "status", "event_count", "flagged_count", "updated_at", "page")
     list_filter = ("state", "status", "updated_at")
-    search_fields = ("trade_id__startswith", "group_id__startswith")
+    search_fields = ("trade_id__startswith", "identifiers__value__startswith", "group_id__startswith")
     ordering = ("-updated_at", "-id")
+    readonly_fields = ("ids", "links")
+
+    @admin.display(description="all ids")
+    def ids(self, trade: Trade) -> SafeString:
+        """Every id that the trade goes by."""
+        rows = TradeIdentifier.objects.filter(trade=trade).order_by("pk")[:SHOWN_ROWS]
+        marks = ((row.value, row.scheme or "no scheme stated", ", UTI" if row.is_uti else "") for row in rows)
+        return format_html_join(mark_safe("<br>"), "{} ({}{})", marks)
+
+    @admin.display(description="perhaps the same trade as")
+    def links(self, trade: Trade) -> SafeString:
+        """The trades that a message said are one with this trade."""
+        rows = TradeLink.objects.filter(Q(first=trade) | Q(second=trade)).select_related("first", "second").order_by("pk")[:SHOWN_ROWS]
+        others = [(row.second if row.first_id == trade.pk else row.first, row.since) for row in rows]
+        marks = ((reverse("admin:trades_trade_change", args=[other.pk]), other.trade_id, words.full(since)) for other, since in others)
+        return format_html_join(mark_safe("<br>"), '<a href="{}">{}</a> since {}', marks)
 
     @admin.display(description="page")
     def page(self, trade: Trade) -> SafeString:
@@ -84,11 +115,34 @@ class TradeAdmin(ReadOnly):
         return TradeAddress(obj.trade_id, obj.scheme).page()
 
 
+@admin.register(TradeIdentifier)
+class TradeIdentifierAdmin(ReadOnly):
+    """The ids that trades go by."""
+
+    list_display = ("value", "scheme", "is_uti", "trade")
+    list_filter = ("is_uti",)
+    list_select_related = ("trade",)
+    search_fields = ("value__startswith",)
+    ordering = ("-id",)
+
+
+@admin.register(TradeLink)
+class TradeLinkAdmin(ReadOnly):
+    """Trades that a message says are one."""
+
+    list_display = ("first", "second", "since", "message")
+    list_filter = ("since",)
+    list_select_related = ("first", "second", "message")
+    search_fields = ("first__trade_id__startswith", "second__trade_id__startswith")
+    ordering = ("-id",)
+    deferred = ("message__body",)
+
+
 @admin.register(Event)
 class EventAdmin(ReadOnly):
     """Events, with a link to the portal's page of each."""
 
-    list_display = ("trade", "position", "event_class", "status", "version", "flags", "recorded_at", "page")
+    list_display = ("trade", "position", "place", "event_class", "status", "version", "flags", "recorded_at", "page")
     list_filter = ("event_class", "recorded_at")
     list_select_related = ("trade",)
     search_fields = ("trade__trade_id__startswith", "document_message_id__startswith")

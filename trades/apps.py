@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
 
@@ -25,6 +27,7 @@ class TradesConfig(AppConfig):
         setattr(DatabaseWrapper.features_class, "max_query_params", 32_766)  # noqa: B010 - a plain number in 5.2
         register(check_queue_names)
         register(check_limits)
+        register(check_dialects)
 
 
 def check_queue_names(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
@@ -43,3 +46,16 @@ def check_limits(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
     for number, setting in enumerate(("TRADES_MAX_DOCUMENT_BYTES", "TRADES_MAX_UPLOAD_FILES"), start=3):
         if getattr(settings, setting) < 1:
             yield Error(f"{setting} is {getattr(settings, setting)}.", hint="Set it to 1 or more.", id=f"trades.E00{number}")
+
+
+def check_dialects(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Every mapping file of the firm's own must be one that the engine can use."""
+    from trades import dialects
+
+    hint = "docs/dialects.md describes every key; `manage.py inspect_message FILE --dialect MAPPING.toml` tries a mapping out."
+    for fault in dialects.faults():
+        yield Error(f"TRADES_DIALECTS_DIR: {fault}", hint=hint, id="trades.E005")
+    folder = settings.TRADES_DIALECTS_DIR
+    if folder and Path(folder).is_dir() and not any(Path(folder).glob("*.toml")):
+        sentence = f"TRADES_DIALECTS_DIR: {folder} holds no .toml file."
+        yield checks.Warning(sentence, hint="Put a mapping file in it, or unset it.", id="trades.W005")

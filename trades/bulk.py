@@ -8,7 +8,7 @@ right for rows made by our own code.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -19,7 +19,7 @@ from django.db import connection, models
 
 M = TypeVar("M", bound=models.Model)
 SQLITE_MOST = 10_000  # parameters; SQLite takes 32,766 in a statement unless built for more (https://www.sqlite.org/limits.html)
-PLAIN = (models.CharField, models.TextField, models.IntegerField, models.ForeignKey, models.AutoField)
+PLAIN = (models.CharField, models.TextField, models.IntegerField, models.BooleanField, models.ForeignKey, models.AutoField)
 
 
 @models.Field.register_lookup
@@ -81,10 +81,19 @@ def insert_with_keys(rows: Sequence[models.Model]) -> None:
         row._state.adding = False  # noqa: SLF001 - as Django's own
 
 
-def insert_missing(rows: Sequence[models.Model]) -> None:
-    """Insert those rows that break no unique constraint; primary keys are not given."""
-    if rows:
-        _execute(_plan(type(rows[0]), connection.vendor, with_pk=False), rows, "ON CONFLICT DO NOTHING")
+def insert_missing(rows: Sequence[M], by: str) -> list[M]:
+    """Insert those rows that break no unique constraint, and give these with their primary keys; the column `by` tells them apart.
+
+    Where another transaction is about to insert the same, it waits for that to end.
+    """
+    if not rows:
+        return []
+    named = {getattr(row, by): row for row in rows}
+    found = _execute(_plan(type(rows[0]), connection.vendor, with_pk=False), rows, f"ON CONFLICT DO NOTHING RETURNING id, {by}")
+    for pk, name in found:
+        named[name].pk = pk
+        named[name]._state.adding = False  # noqa: SLF001 - as Django's own
+    return [named[name] for _, name in found]
 
 
 def rewrite(rows: Sequence[models.Model], names: Sequence[str]) -> None:
@@ -96,20 +105,39 @@ def rewrite(rows: Sequence[models.Model], names: Sequence[str]) -> None:
     _execute(_plan(type(rows[0]), connection.vendor, with_pk=True), rows, f"ON CONFLICT (id) DO UPDATE SET {changes}")
 
 
+def given(rows: Sequence[Sequence[Any]], columns: Mapping[str, str]) -> tuple[str, str]:
+    """Values as a table for the FROM of a statement of one's own: its text, and the one parameter that it takes.
+
+    `columns` are names with PostgreSQL types; the values are those that JSON knows.
+    """
+    document = json.dumps([dict(zip(columns, row, strict=True)) for row in rows], ensure_ascii=False)
+    if connection.vendor == "postgresql":
+        types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        return f"json_to_recordset(%s::json) AS given({types})", document
+    extracted = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
+    return f"(SELECT {extracted} FROM json_each(%s)) AS given", document  # noqa: S608
+
+
 def _execute(plan: Plan, rows: Sequence[models.Model], ending: str = "") -> list[tuple[Any, ...]]:
     values = [plan.values(row) for row in rows]
-    returning = ending.startswith("RETURNING")
+    returning = "RETURNING" in ending
     # Only names of our own models are put into the text.
     insert = f"INSERT INTO {plan.table} ({', '.join(plan.columns)})"
     row = f"({', '.join(['%s'] * len(plan.columns))})"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(f"{insert} {_recordset(plan)} {ending}", [_document(values)])
-        elif returning:
-            cursor.execute(f"{insert} VALUES {', '.join([row] * len(values))} {ending}", [value for each in values for value in each])
-        else:
+            return list(cursor.fetchall()) if returning else []
+        if not returning:
             cursor.executemany(f"{insert} VALUES {row} {ending}", values)
-        return list(cursor.fetchall()) if returning else []
+            return []
+        answers: list[tuple[Any, ...]] = []
+        most = SQLITE_MOST // len(plan.columns)
+        for start in range(0, len(values), most):
+            chunk = values[start : start + most]
+            cursor.execute(f"{insert} VALUES {', '.join([row] * len(chunk))} {ending}", [value for each in chunk for value in each])
+            answers += cursor.fetchall()
+        return answers
 
 
 def _recordset(plan: Plan) -> str:

@@ -1,7 +1,8 @@
 """Record what was received: idempotent, in order, one transaction for a whole batch.
 
 Every message becomes a `Message` row, whatever it contains. What is understood becomes events of its trades at the next
-positions; what is not is quarantined, and what follows it in its message group is held behind it.
+positions, or is kept for reference if it is no trade event; what is not understood is quarantined, and what follows it in its
+message group is held behind it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import F, Q
 
-from trades import bulk, ledger, messages
+from trades import bulk, dialects, ledger, messages
 from trades.ledger import Entry
 from trades.messages.facts import MessageRefused, ParsedMessage
 from trades.models import Hold, Message
@@ -52,7 +53,7 @@ class Report:
 def judge(body: str) -> Judgement:
     """Parse a body. Never raises: a fault of a mapping is a reason to quarantine the message, not to stop the worker."""
     try:
-        return messages.parse(body, max_bytes=settings.TRADES_MAX_DOCUMENT_BYTES)
+        return messages.parse(body, max_bytes=settings.TRADES_MAX_DOCUMENT_BYTES, registry=dialects.in_use())
     except MessageRefused as refusal:
         return refusal
     except Exception as error:
@@ -194,8 +195,20 @@ def publication_id_of(received: Received) -> uuid.UUID | None:
 def refuse(message: Message, refusal: MessageRefused) -> None:
     """Put a message into quarantine with the reason (not saved)."""
     message.outcome = Outcome.QUARANTINED
+    if refusal.dialect:
+        message.dialect, message.message_type = refusal.dialect, refusal.message_type
     message.code, message.reason = refusal.code, refusal.message
     message.line, message.column, message.element = refusal.line, refusal.column, refusal.element[:255]
+
+
+def accept(message: Message, parsed: ParsedMessage) -> bool:
+    """Note what a message was understood to be (not saved). False if it is no trade event: then it is settled by that, and keeps
+    the sentence that says what it is."""
+    message.dialect, message.message_type, message.mapping_version = parsed.dialect, parsed.message_type, parsed.mapping_version
+    if not parsed.events or message.outcome == Outcome.REFERENCE:
+        message.reason = parsed.reference
+    message.outcome = Outcome.RECORDED if parsed.events else Outcome.REFERENCE
+    return bool(parsed.events)
 
 
 def _conflict(publication_id: uuid.UUID | None) -> MessageRefused:
@@ -247,15 +260,14 @@ def _settle(rows: Iterable[_Row], blocked: set[str], gaps: set[str], hold: bool)
     entries = []
     for row in rows:
         message, judgement = row.message, row.judgement
-        if isinstance(judgement, ParsedMessage):
-            message.dialect, message.message_type = judgement.dialect, judgement.message_type
+        is_for_a_trade = isinstance(judgement, ParsedMessage) and accept(message, judgement)
         if message.group_id in stopped:
-            message.outcome = Outcome.HELD
+            # What is no trade event waits too: read with another mapping then, it may be one, and must not have been overtaken.
+            message.outcome, message.reason = Outcome.HELD, ""
         elif isinstance(judgement, MessageRefused):
             refuse(message, judgement)
             (stopped if hold else gaps).add(message.group_id)
-        else:
-            message.outcome = Outcome.RECORDED
+        elif is_for_a_trade:
             entries.append(Entry(message, judgement, after_gap=message.group_id in gaps))
     return entries
 

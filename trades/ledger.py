@@ -1,7 +1,7 @@
 """Enter understood messages into the histories of their trades, inside the caller's transaction.
 
-The trades concerned are locked in the order of their keys, new ones made first, so that two workers never wait for each other
-in a circle. The number of queries does not depend on the number of messages.
+An event that comes after all others of its trade, as nearly all do, costs the same however long the history is; for any other the
+trade is opened and told anew. The number of queries does not depend on the number of messages.
 """
 
 from __future__ import annotations
@@ -10,18 +10,26 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from trades import bulk
-from trades.lifecycle import Flag, Happening, Standing, State, Status, fold, is_orphan, step
-from trades.messages.facts import EventClass, ParsedMessage, TradeEvent, TradeId
-from trades.models import Event, Message, Trade
+from django.db.models import Max
 
-ADDRESSING = frozenset({EventClass.CORRECT, EventClass.RETRACT})
-DESCRIBING = frozenset({EventClass.BOOK, EventClass.UPDATE, EventClass.CORRECT, EventClass.SNAPSHOT})
+from trades import bulk, description, identifiers, retelling
+from trades.course import ADDRESSING, Course, Story, append, must_retell
+from trades.lifecycle import Flag, Happening, Standing, State, Status
+from trades.messages.facts import EventClass, ParsedMessage, TradeEvent
+from trades.models import Event, Message, Trade, TradeLink
+from trades.order import Extent, Marks
+from trades.retelling import Opened
+
 CHANGING = [
-    "state", "once_booked", "status", "version", "event_count", "flagged_count", "last_class", "last_event_time", "queue", "group_id",
-    "trade_date", "product", "parties", "notional", "updated_at",
+    "state", "status", "version", "event_count", "flagged_count", "last_class", "highest_version", "last_event_time", "order_marks",
+    "queue", "group_id", "trade_date", "product", "parties", "notional", "updated_at",
 ]  # fmt: skip
+
+# Events told again and again, in one batch for one trade, to find out what was known after each of its events. An event beyond this
+# that comes before others keeps the state and status known before it: they stand in its row as a record only.
+MOST_TOLD = 200_000
 
 
 @dataclass(slots=True)
@@ -42,53 +50,96 @@ class Entered:
 
     events: list[tuple[Event, Message, Trade]] = field(default_factory=list)
     copies: list[Message] = field(default_factory=list)
+    links: list[TradeLink] = field(default_factory=list)
+    changes: retelling.Changes = field(default_factory=retelling.Changes)
 
     def save(self) -> None:
-        """Store the events and the new standing of their trades."""
+        """Store the events, what they change of others, and the new standing of their trades."""
         for event, message, _ in self.events:
             event.message_id = message.pk
+        self.changes.save()
         bulk.insert([event for event, _, _ in self.events])
         bulk.rewrite(list({trade.pk: trade for _, _, trade in self.events}.values()), CHANGING)
+        for link in self.links:
+            link.message_id = link.message.pk
+        if self.links:
+            TradeLink.objects.bulk_create(self.links, ignore_conflicts=True)
 
 
-def trade_key(trade_id: TradeId) -> str:
-    """The key of a trade's history: SHA-256 of scheme and id, both exactly as stated."""
-    return hashlib.sha256(f"{trade_id.scheme}\x1f{trade_id.value}".encode()).hexdigest()
+@dataclass(slots=True)
+class Arrival:
+    """One event of a message that its trade's history does not have yet, and what becomes of it."""
+
+    entry: Entry
+    part: int
+    fact: TradeEvent
+    content: str
+    happening: Happening
+    flags: list[Flag]
+    position: int = 0
+    place: int = 0
+    standing: Standing = field(default_factory=Standing)
+    told: tuple[Flag, ...] = ()
+
+
+@dataclass(slots=True)
+class Account:
+    """One trade with the events that arrive for it in this batch; `appended` of them came after all others."""
+
+    trade: Trade
+    standing: Standing
+    extent: Extent
+    arrivals: list[Arrival] = field(default_factory=list)
+    appended: int = 0
 
 
 def enter(entries: Sequence[Entry], *, now: datetime) -> Entered:
     """Work out the events that the messages add, in the order given. A message whose every event is in the history already, byte
     for byte, becomes a DUPLICATE of the message that brought it."""
     entered = Entered()
-    if not entries:
-        return entered
     facts = [(entry, part, fact) for entry in entries for part, fact in enumerate(entry.parsed.events, start=1)]
-    trades = _lock_trades({trade_key(fact.trade_id): fact.trade_id for _, _, fact in facts}, now)
+    if not facts:
+        return entered
+    matched = identifiers.match([fact for _, _, fact in facts], now)
+    accounts, arrivals = _arrivals(facts, matched, entered, now)
+    sequences = Sequences(accounts.values())
+    for account in accounts.values():
+        _append(account, sequences)
+    _retell([account for account in accounts.values() if account.appended < len(account.arrivals)], sequences, entered.changes)
+    for account in accounts.values():
+        _update(account, now)
+    for trade, arrival in arrivals:
+        entered.events.append((_event(trade, arrival), arrival.entry.message, trade))
+    _unmark_partial_copies(entered)
+    return entered
+
+
+# What arrives, by trade
+
+
+def _arrivals(
+    facts: Sequence[tuple[Entry, int, TradeEvent]], matched: identifiers.Matched, entered: Entered, now: datetime
+) -> tuple[dict[int, Account], list[tuple[Trade, Arrival]]]:
+    """The new events, by trade and in the order given. Copies are marked, links between trades noted."""
     seen = _seen_contents(facts)
-    earlier = _earlier_happenings(facts, trades)
-    for entry, part, fact in facts:
-        trade = trades[trade_key(fact.trade_id)]
+    accounts: dict[int, Account] = {}
+    arrivals: list[tuple[Trade, Arrival]] = []
+    for index, ((entry, part, fact), trade) in enumerate(zip(facts, matched.trades, strict=True)):
         content = _content_sha256(entry.message, part)
         if (original := seen.get((trade.pk, content))) is not None:
             _mark_copy(entry, original, entered)
             continue
         seen[trade.pk, content] = entry.message
-        event = _append(trade, entry, part, fact, content, earlier, now)
-        entered.events.append((event, entry.message, trade))
-    _unmark_partial_copies(entered)
-    return entered
-
-
-def _lock_trades(wanted: dict[str, TradeId], now: datetime) -> dict[str, Trade]:
-    keys = sorted(wanted)
-    missing = set(keys).difference(Trade.objects.filter(key__among=keys).values_list("key", flat=True))
-    if missing:
-        moments = {"first_seen_at": now, "updated_at": now}
-        bulk.insert_missing(
-            [bulk.new(Trade, key=key, scheme=wanted[key].scheme, trade_id=wanted[key].value, **moments) for key in sorted(missing)]
-        )
-    locked = Trade.objects.select_for_update().filter(key__among=keys).order_by("key")
-    return {trade.key: trade for trade in locked}
+        flags = [Flag.GROUP_GAP] if entry.after_gap else []
+        if others := matched.others.get(index):
+            flags.append(Flag.TWO_TRADES)
+            entered.links += [_link(trade.pk, other, entry.message, now) for other in others]
+        if (account := accounts.get(trade.pk)) is None:
+            account = accounts[trade.pk] = Account(trade, _standing_of(trade), _extent_of(trade))
+        arrival = Arrival(entry, part, fact, content, retelling.happening_of(fact), flags)
+        account.arrivals.append(arrival)
+        arrivals.append((trade, arrival))
+    return accounts, arrivals
 
 
 def _seen_contents(facts: Iterable[tuple[Entry, int, TradeEvent]]) -> dict[tuple[int, str], int | Message]:
@@ -97,41 +148,147 @@ def _seen_contents(facts: Iterable[tuple[Entry, int, TradeEvent]]) -> dict[tuple
     return {(trade, content): message for trade, content, message in rows}
 
 
-def _earlier_happenings(facts: Iterable[tuple[Entry, int, TradeEvent]], trades: dict[str, Trade]) -> dict[int, list[Happening]]:
-    """The events so far of those trades that get a correction or a retraction; only these need more than their standing."""
-    concerned = {trades[trade_key(fact.trade_id)].pk for _, _, fact in facts if fact.event_class in ADDRESSING}
-    earlier: dict[int, list[Happening]] = {pk: [] for pk in concerned}
-    if concerned:
-        rows = Event.objects.filter(trade__in=concerned).order_by("trade", "position")
-        for trade, event_class, status, version, sender, thread in rows.values_list(
-            "trade_id", "event_class", "status", "version", "sender", "correlation_id"
-        ):
-            earlier[trade].append(Happening(EventClass(event_class), status, version, (sender, thread) if thread else None))
-    return earlier
+def _link(one: int, other: int, message: Message, now: datetime) -> TradeLink:
+    return TradeLink(first_id=min(one, other), second_id=max(one, other), message=message, since=now)
 
 
-def _append(
-    trade: Trade, entry: Entry, part: int, fact: TradeEvent, content: str, earlier: dict[int, list[Happening]], now: datetime
-) -> Event:
-    message = entry.message
-    thread = (fact.sender, fact.correlation_id) if fact.correlation_id else None
-    happening = Happening(fact.event_class, fact.status, fact.version, thread)
-    standing, flags = _advance(_standing_of(trade), happening, earlier.get(trade.pk))
-    if entry.after_gap:
-        flags = (*flags, Flag.GAP)
-    trade.event_count += 1
-    trade.flagged_count += bool(flags)
-    trade.state, trade.once_booked = standing.state.value, standing.once_booked.value
-    trade.status, trade.version = standing.status.value if standing.status else "", standing.version
-    trade.last_class, trade.last_event_time = fact.event_class.value, fact.event_time
-    trade.queue, trade.group_id, trade.updated_at = message.queue, message.group_id, now
-    if not {Flag.AFTER_END, Flag.OLD_VERSION}.intersection(flags):
-        _describe(trade, fact)
+class Sequences:
+    """The highest sequence so far in each thread of the trades that get an event with one. At most one query."""
+
+    def __init__(self, accounts: Iterable[Account]) -> None:
+        asked = {
+            (account.trade.pk, arrival.happening.thread)
+            for account in accounts
+            if account.trade.event_count
+            for arrival in account.arrivals
+            if arrival.happening.sequence is not None and arrival.happening.thread
+        }
+        self.highest: dict[tuple[int, tuple[str, str] | None], int] = {}
+        if asked:
+            rows = Event.objects.filter(
+                trade__in={pk for pk, _ in asked}, correlation_id__among=[thread[1] for _, thread in asked], correlation_id__gt=""
+            ).filter(sequence__isnull=False)
+            for pk, sender, correlation_id, highest in rows.values_list("trade_id", "sender", "correlation_id").annotate(Max("sequence")):
+                self.highest[pk, (sender, correlation_id)] = highest
+
+    def of(self, pk: int, happening: Happening) -> int | None:
+        """The highest sequence before this event in its thread within its trade."""
+        return self.highest.get((pk, happening.thread))
+
+    def note(self, pk: int, happening: Happening) -> None:
+        """Take an event into account for those after it."""
+        if happening.sequence is not None and happening.thread:
+            key = (pk, happening.thread)
+            self.highest[key] = max(happening.sequence, self.highest.get(key, happening.sequence))
+
+
+# The two paths
+
+
+def _append(account: Account, sequences: Sequences) -> None:
+    """Take the events that come after all others, up to the first that may not."""
+    pk, count = account.trade.pk, account.trade.event_count
+    for arrival in account.arrivals:
+        if must_retell(account.standing, account.extent, arrival.happening, sequences.of(pk, arrival.happening)):
+            return
+        count += 1
+        arrival.position = arrival.place = count
+        account.standing, arrival.told = append(account.standing, account.extent, arrival.happening)
+        account.extent = account.extent.extended(arrival.happening)
+        arrival.standing = account.standing
+        account.appended += 1
+        sequences.note(pk, arrival.happening)
+
+
+def _retell(accounts: Sequence[Account], sequences: Sequences, changes: retelling.Changes) -> None:
+    """Put the remaining events of these trades in their places, and tell what all events of the trades lead to."""
+    opened = retelling.open_trades([account.trade.pk for account in accounts])
+    searches = []
+    for account in accounts:
+        history = opened[account.trade.pk]
+        story = _insert(account, history, sequences)
+        changes.add(history, story)
+        for arrival, chapter in zip(account.arrivals, story.chapters[len(history.stored) :], strict=True):
+            arrival.place, arrival.told = chapter.place, chapter.flags
+        account.trade.flagged_count = history.flagged(story)
+        sources: list[description.Source] = [row.pk for row in history.stored]
+        sources += [arrival.fact for arrival in account.arrivals]
+        searches.append(description.search_for(history.course.happenings, story.chapters, sources))
+    description.find(searches)
+    for account, search in zip(accounts, searches, strict=True):
+        search.describe(account.trade)
+
+
+def _insert(account: Account, history: Opened, sequences: Sequences) -> Story:
+    """Add the events to an opened history, each with what was known after it; gives the story of all."""
+    course, pk, told = history.course, account.trade.pk, 0
+    if Marks.UNKNOWN in account.extent.marks:
+        account.standing = course.tell().standing
+    for arrival in account.arrivals[: account.appended]:
+        course.add(arrival.happening)
+    for arrival in account.arrivals[account.appended :]:
+        happening, extent, order = arrival.happening, course.extent, course.order
+        is_in_doubt = must_retell(account.standing, extent, happening, sequences.of(pk, happening))
+        before = list(order) if is_in_doubt else order
+        if course.add(happening) < len(course.happenings):
+            arrival.flags.append(Flag.LATE)
+        if not is_in_doubt or _is_last(course, before, account.standing, happening):
+            account.standing, _ = append(account.standing, extent, happening)
+        elif told <= MOST_TOLD:
+            # What is known now is told now: state and status after an event must not depend on what came in the same batch.
+            account.standing = course.tell().standing
+            told += len(course.happenings)
+        arrival.standing = account.standing
+        sequences.note(pk, happening)
+    for position, arrival in enumerate(account.arrivals, start=len(history.stored) + 1):
+        arrival.position = position
+    story = course.tell()
+    account.standing, account.extent = story.standing, course.extent
+    return story
+
+
+def _is_last(course: Course, order: Sequence[int], standing: Standing, happening: Happening) -> bool:
+    """Whether an event just added came after all others without moving them, and changes nothing of what they mean."""
+    if happening.event_class in ADDRESSING or (happening.event_class is EventClass.BOOK and standing.state is State.PENDING):
+        return False
+    return course.order[-1] == len(order) and course.order[:-1] == order
+
+
+def _standing_of(trade: Trade) -> Standing:
+    return Standing(State(trade.state), Status(trade.status) if trade.status else None, trade.version)
+
+
+def _extent_of(trade: Trade) -> Extent:
+    return Extent(trade.highest_version, trade.last_event_time, Marks(trade.order_marks), trade.event_count)
+
+
+def _update(account: Account, now: datetime) -> None:
+    """The trade as its events leave it."""
+    trade, standing, extent, newest = account.trade, account.standing, account.extent, account.arrivals[-1]
+    is_told_anew = account.appended < len(account.arrivals)
+    for arrival in account.arrivals:
+        trade.flagged_count += bool(arrival.told or arrival.flags)
+        if not is_told_anew and Flag.AFTER_END not in arrival.told:
+            description.take_over(trade, arrival.fact)
+    trade.state, trade.status = standing.state.value, standing.status.value if standing.status else ""
+    trade.version, trade.event_count = standing.version, newest.position
+    trade.highest_version, trade.last_event_time, trade.order_marks = extent.highest_version, extent.latest_time, extent.marks.value
+    # A worker that waited for the trade, or whose clock is behind, records no earlier than the one before it.
+    trade.last_class, trade.updated_at = newest.fact.event_class.value, max(now, trade.updated_at)
+    trade.queue, trade.group_id = newest.entry.message.queue, newest.entry.message.group_id
+
+
+# Rows
+
+
+def _event(trade: Trade, arrival: Arrival) -> Event:
+    fact, standing = arrival.fact, arrival.standing
     return bulk.new(
         Event,
         trade_id=trade.pk,
-        position=trade.event_count,
-        part=part,
+        position=arrival.position,
+        place=arrival.place,
+        part=arrival.part,
         event_class=fact.event_class.value,
         event_kind=fact.event_kind,
         status=fact.status,
@@ -146,57 +303,15 @@ def _append(
         trade_date=fact.trade_date,
         reason=fact.reason,
         details=_details(fact),
-        flags=[flag.value for flag in flags],
-        state_after=trade.state,
-        status_after=trade.status,
-        content_sha256=content,
-        recorded_at=now,
+        flags=retelling.sorted_flags(arrival.told, arrival.flags) if arrival.told or arrival.flags else [],
+        state_after=standing.state.value,
+        status_after=standing.status.value if standing.status else "",
+        content_sha256=arrival.content,
+        recorded_at=trade.updated_at,
     )
 
 
-def _standing_of(trade: Trade) -> Standing:
-    return Standing(State(trade.state), Status(trade.status) if trade.status else None, trade.version, State(trade.once_booked))
-
-
-def _advance(standing: Standing, happening: Happening, earlier: list[Happening] | None) -> tuple[Standing, tuple[Flag, ...]]:
-    after, flags = step(standing, happening)
-    if earlier is None:
-        return after, flags
-    if happening.event_class in ADDRESSING:
-        if is_orphan(earlier, happening):
-            flags = (*flags, Flag.ORPHAN)
-        after = fold([*earlier, happening])
-    earlier.append(happening)
-    return after, flags
-
-
-def _describe(trade: Trade, fact: TradeEvent) -> None:
-    """Take over what the event says of the trade: all of it from an event that states the trade, else only what was not known."""
-    details, states = fact.details, fact.event_class in DESCRIBING
-    for name, value in (
-        ("trade_date", fact.trade_date),
-        ("product", str(details.get("product", ""))[:255]),
-        ("parties", _parties(details)[:500]),
-        ("notional", _notional(details)[:100]),
-    ):
-        if value and (states or not getattr(trade, name)):
-            setattr(trade, name, value)
-
-
-def _parties(details: object) -> str:
-    parties = details.get("parties", []) if isinstance(details, dict) else []
-    return " / ".join(party.get("name") or party.get("lei") or "" for party in parties)
-
-
-def _notional(details: object) -> str:
-    if not isinstance(details, dict):
-        return ""
-    if notionals := details.get("notionals"):
-        return " / ".join(f"{notional['amount']} {notional.get('currency', '')}".strip() for notional in notionals)
-    return f"{details.get('quantity', '')} {details.get('quantity_unit', '')}".strip()
-
-
-def _details(fact: TradeEvent) -> dict[str, object]:
+def _details(fact: TradeEvent) -> dict[str, Any]:
     related = [{"scheme": trade_id.scheme, "id": trade_id.value} for trade_id in fact.related_ids]
     other = [{"scheme": trade_id.scheme, "id": trade_id.value} for trade_id in fact.trade_ids[1:]]
     return dict(fact.details) | ({"other_ids": other} if other else {}) | ({"related_ids": related} if related else {})
@@ -212,7 +327,8 @@ def _mark_copy(entry: Entry, original: int | Message, entered: Entered) -> None:
         entry.message.repeats_message = original
     else:
         entry.message.repeats_message_id = original
-    entered.copies.append(entry.message)
+    if not entered.copies or entered.copies[-1] is not entry.message:  # its parts come one after the other
+        entered.copies.append(entry.message)
 
 
 def _unmark_partial_copies(entered: Entered) -> None:

@@ -6,8 +6,8 @@ whole of the state axis; a test walks through every cell of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from trades.messages.facts import EventClass
@@ -43,21 +43,36 @@ class Flag(StrEnum):
     REBOOK = "REBOOK"
     NOT_ENDED = "NOT_ENDED"
     ORPHAN = "ORPHAN"
-    OLD_VERSION = "OLD_VERSION"
     SKIPPED_STEP = "SKIPPED_STEP"
     GAP = "GAP"
+    VERSION_CONFLICT = "VERSION_CONFLICT"
+    ORDER_ASSUMED = "ORDER_ASSUMED"
+    ORDER_CONFLICT = "ORDER_CONFLICT"
+    LATE = "LATE"
+    GROUP_GAP = "GROUP_GAP"
+    TWO_TRADES = "TWO_TRADES"
 
+
+# Facts of the arrival, kept for ever; all other flags are facts of the business order and are told anew with it.
+ARRIVAL_FLAGS = frozenset({Flag.LATE, Flag.GROUP_GAP, Flag.TWO_TRADES})
 
 FLAG_WORDS: dict[Flag, str] = {
-    Flag.PENDING: "Arrived before the trade was booked; it takes effect when the book arrives.",
-    Flag.AFTER_END: "Arrived after the trade had ended; kept in the history without effect.",
+    Flag.PENDING: "No book of this trade stands before this event; it takes effect once the trade is booked.",
+    Flag.AFTER_END: "Comes after the trade had ended; without effect unless that end is retracted.",
     Flag.REBOOK: "The trade was booked already and this book does not carry a higher version.",
     Flag.NOT_ENDED: "Reinstates a trade that had not ended.",
-    Flag.ORPHAN: "Corrects or retracts an event that is not in this history.",
-    Flag.OLD_VERSION: "States a lower version than the trade has reached; newer values stay.",
-    Flag.GAP: "A message of the same message group before this one is in quarantine.",
+    Flag.ORPHAN: "Corrects or retracts an event that is not in this history; it takes effect when that event arrives.",
     Flag.SKIPPED_STEP: "A step between the previous status and this one was not seen.",
+    Flag.GAP: "At least one version between this event and those before it is missing.",
+    Flag.VERSION_CONFLICT: "Another event of the same class states the same version with other content; both are kept.",
+    Flag.ORDER_ASSUMED: "The documents do not say whether this event or the one before it came first; the order of arrival was taken.",
+    Flag.ORDER_CONFLICT: "What this event and others state about their order is contradictory; the stronger evidence was taken.",
+    Flag.LATE: "Arrived after events that it belongs before.",
+    Flag.GROUP_GAP: "A message of the same message group before this one is in quarantine.",
+    Flag.TWO_TRADES: "By its ids or its thread this message is about more than one trade here; the histories are linked, not merged.",
 }
+# A copy of a message makes no event: it is an outcome of the message, not a flag.
+DUPLICATE_WORDS = "The same bytes had arrived before; counted, and no event added."
 
 STEPS = (Status.RECEIVED, Status.CHECKED, Status.CONFIRMED, Status.CLEARED, Status.SETTLED)
 REQUIRED_STEPS = frozenset({Status.CHECKED, Status.CONFIRMED})
@@ -81,7 +96,7 @@ _E, _S = EventClass, State
 TELLING = frozenset({_E.STATUS, _E.REQUEST, _E.SNAPSHOT})  # tell about a version, never make one
 NO_EFFECT = (_E.STATUS, _E.REQUEST, _E.SNAPSHOT, _E.CORRECT, _E.RETRACT)
 
-# (state, class) -> (state, flag). CORRECT and RETRACT change a state only through `fold`, which knows what they address.
+# (state, class) -> (state, flag). CORRECT and RETRACT change a state only by what they are about (`trades.course`).
 TABLE: dict[tuple[State, EventClass], tuple[State, Flag | None]] = {
     **{(_S.PENDING, event_class): (_S.PENDING, Flag.PENDING) for event_class in _E},
     (_S.PENDING, _E.SNAPSHOT): (_S.PENDING, None),
@@ -107,116 +122,57 @@ TABLE: dict[tuple[State, EventClass], tuple[State, Flag | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a trade stands: state, status, highest version applied, and the state its early events lead to once booked."""
+    """Where a trade stands: state, status, and the highest version applied, be it of an event retracted since."""
 
     state: State = State.PENDING
     status: Status | None = None
     version: int | None = None
-    once_booked: State = State.LIVE
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """The part of an event that the rules look at; `thread` is (sender, correlation id), None when the document gives none."""
+    """The part of an event that the rules look at.
+
+    `thread` is (sender, correlation id), None when the document gives none; `sequence` orders events of one thread; `time` is
+    aware, in UTC; `in_reply_to` is the message id that the document answers.
+    """
 
     event_class: EventClass
     status: str = ""
     version: int | None = None
     thread: tuple[str, str] | None = None
+    sequence: int | None = None
+    time: datetime | None = None
+    message_id: str = ""
+    in_reply_to: str = ""
 
 
 def step(standing: Standing, happening: Happening) -> tuple[Standing, tuple[Flag, ...]]:
-    """The standing after one event that follows all others, and what is out of place about it."""
-    state, flag = TABLE[standing.state, happening.event_class]
-    flags = [] if flag is None else [flag]
-    once_booked = standing.once_booked
-    if standing.state is State.PENDING:
-        once_booked, _ = TABLE[once_booked, happening.event_class]
-        if happening.event_class is EventClass.BOOK:
-            state = standing.once_booked
-    old = _is_older(happening.version, standing.version)
-    if flag is Flag.REBOOK and happening.version is not None and not old and happening.version != standing.version:
-        flags.remove(Flag.REBOOK)
-    if old and happening.event_class is not EventClass.STATUS and Flag.AFTER_END not in flags and Flag.REBOOK not in flags:
-        flags.append(Flag.OLD_VERSION)
-    status = standing.status if old or Flag.AFTER_END in flags else _status_after(standing.status, happening)
-    if happening.event_class is EventClass.STATUS and _skips_a_step(standing.status, status):
-        flags.append(Flag.SKIPPED_STEP)
-    version = standing.version
-    if happening.version is not None and not old and Flag.AFTER_END not in flags and happening.event_class not in TELLING:
-        version = happening.version
-    return Standing(state, status, version, once_booked), tuple(flags)
-
-
-def fold(happenings: Iterable[Happening]) -> Standing:
-    """The standing that all events of a trade lead to, each correction put in the place of what it corrects and each retraction
-    taking out what it retracts. A retracted booking cancels the trade (FpML 5 business processes, execution advice)."""
-    standing = Standing()
-    for happening in _settled(happenings):
-        standing, _ = step(standing, happening)
-    return standing
-
-
-def addressed(earlier: Sequence[Happening], happening: Happening) -> int | None:
-    """The index of the earlier event that a correction or retraction is about, None if it is not there.
-
-    With a thread it is that thread's latest event; a correction without one (the native format has none) is about the trade's
-    latest values.
-    """
-    for index in range(len(earlier) - 1, -1, -1):
-        candidate = earlier[index]
-        if happening.thread is not None:
-            if candidate.thread == happening.thread and candidate.event_class not in (EventClass.STATUS, EventClass.REQUEST):
-                return index
-        elif happening.event_class is EventClass.CORRECT and candidate.event_class in (EventClass.BOOK, EventClass.UPDATE):
-            return index
-    return None
-
-
-def is_orphan(earlier: Iterable[Happening], happening: Happening) -> bool:
-    """Whether a correction or retraction is about an event that is not there, or was retracted before."""
-    return addressed(_settled(earlier), happening) is None
+    """The standing after one event that follows all others in business order, and what is out of place about it."""
+    event_class = happening.event_class
+    state, flag = TABLE[standing.state, event_class]
+    if flag is Flag.AFTER_END:
+        return standing, (flag,)
+    newer = _is_newer(happening.version, standing.version)
+    status = _status_after(standing.status, happening)
+    if flag is Flag.REBOOK and newer:
+        flag, status = None, processing_status(happening.status) or Status.RECEIVED
+    flags = () if flag is None else (flag,)
+    if event_class is EventClass.STATUS and _skips_a_step(standing.status, status):
+        flags = (*flags, Flag.SKIPPED_STEP)
+    version = happening.version if newer and event_class not in TELLING else standing.version
+    if state is standing.state and status is standing.status and version == standing.version:
+        return standing, flags
+    return Standing(state, status, version), flags
 
 
 def processing_status(word: str) -> Status | None:
     """The step that a document's own status word stands for, None when it stands for none."""
-    return STATUS_WORDS.get(word.upper())
+    return STATUS_WORDS.get(word.upper()) if word else None
 
 
-def _settled(happenings: Iterable[Happening]) -> list[Happening]:
-    settled: list[Happening] = []
-    for happening in happenings:
-        if happening.event_class not in (EventClass.CORRECT, EventClass.RETRACT):
-            settled.append(happening)
-            continue
-        index = addressed(settled, happening)
-        if index is None:
-            settled.append(replace(happening, thread=None))
-        elif happening.event_class is EventClass.CORRECT:
-            _correct(settled, index, happening)
-        else:
-            _retract(settled, index, happening)
-    return settled
-
-
-def _correct(settled: list[Happening], index: int, correction: Happening) -> None:
-    corrected = settled[index]
-    if _is_older(correction.version, corrected.version):
-        return
-    settled[index] = replace(correction, event_class=corrected.event_class)
-    # It stands in the place of what it corrects, and the statuses that came before it no longer count: the trade is received anew.
-    settled.append(replace(correction, thread=None))
-
-
-def _retract(settled: list[Happening], index: int, retraction: Happening) -> None:
-    retracted = settled.pop(index)
-    if retracted.event_class is EventClass.BOOK:
-        settled.insert(index, replace(retracted, thread=None))
-        settled.append(replace(retraction, event_class=EventClass.CANCEL, thread=None))
-
-
-def _is_older(version: int | None, reached: int | None) -> bool:
-    return version is not None and reached is not None and version < reached
+def _is_newer(version: int | None, reached: int | None) -> bool:
+    return version is not None and (reached is None or version > reached)
 
 
 def _status_after(status: Status | None, happening: Happening) -> Status | None:

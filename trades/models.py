@@ -14,6 +14,9 @@ from django.db.models import F, Q
 from trades.lifecycle import State, Status
 from trades.messages.facts import EventClass
 
+# order.Marks.UNKNOWN: of trades recorded before business order was kept. They are told anew with their next event.
+ORDER_UNKNOWN = 4
+
 
 def choices_of(enum: type[State | Status | EventClass]) -> list[tuple[str, str]]:
     """Django choices of an enum, each shown as a word: ("PENDING", "Pending")."""
@@ -126,19 +129,21 @@ class OutboxLease(models.Model):
 
 
 class Trade(models.Model):
-    """One trade: the present standing that its history leads to."""
+    """One trade: the present standing that its history leads to, and the id it was first known by."""
 
     key = models.CharField(max_length=64, unique=True, help_text="SHA-256 of scheme and id")
     scheme = models.CharField(max_length=255, blank=True)
     trade_id = models.CharField(max_length=255, db_index=True)
     state = models.CharField(max_length=10, choices=choices_of(State), default=State.PENDING.value)
-    once_booked = models.CharField(max_length=10, choices=choices_of(State), default=State.LIVE.value)
     status = models.CharField(max_length=10, choices=choices_of(Status), blank=True)
     version = models.BigIntegerField(null=True)
     event_count = models.PositiveIntegerField(default=0)
     flagged_count = models.PositiveIntegerField(default=0, help_text="events with a flag")
-    last_class = models.CharField(max_length=10, choices=choices_of(EventClass), blank=True)
-    last_event_time = models.DateTimeField(null=True)
+    last_class = models.CharField(max_length=10, choices=choices_of(EventClass), blank=True, help_text="of the newest event")
+    # With event_count these tell whether a further event comes after all others (order.Extent).
+    highest_version = models.BigIntegerField(null=True, help_text="of all events that state one")
+    last_event_time = models.DateTimeField(null=True, help_text="the latest that an event states")
+    order_marks = models.PositiveSmallIntegerField(default=ORDER_UNKNOWN, help_text="order.Marks")
     queue = models.CharField(max_length=80, blank=True)
     group_id = models.CharField(max_length=128, blank=True, help_text="message group of the newest event")
     trade_date = models.DateField(null=True)
@@ -159,6 +164,34 @@ class Trade(models.Model):
         return self.trade_id
 
 
+class TradeIdentifier(models.Model):
+    """One of the ids a trade goes by. A message is about the trade that any of its ids leads to."""
+
+    key = models.CharField(max_length=64, unique=True, help_text="SHA-256 of scheme and id")
+    scheme = models.CharField(max_length=255, blank=True)
+    value = models.CharField(max_length=255, db_index=True)
+    trade = models.ForeignKey(Trade, on_delete=models.PROTECT, related_name="identifiers")
+    is_uti = models.BooleanField(default=False, help_text="a unique transaction identifier (ISO 23897)")
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class TradeLink(models.Model):
+    """Two histories that one message says are of the same trade. A person decides; they are never merged."""
+
+    first = models.ForeignKey(Trade, on_delete=models.PROTECT, related_name="links_to_later", db_index=False)  # the unique pair serves
+    second = models.ForeignKey(Trade, on_delete=models.PROTECT, related_name="links_to_earlier")
+    message = models.ForeignKey("Message", on_delete=models.PROTECT, related_name="links", help_text="the first that says so")
+    since = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["first", "second"], name="link_once_per_pair")]
+
+    def __str__(self) -> str:
+        return f"{self.first_id} and {self.second_id}"
+
+
 class Message(models.Model):
     """One message as it came from the queue, whatever it contains; its text is never altered."""
 
@@ -168,6 +201,7 @@ class Message(models.Model):
         HELD = "HELD", "Held"
         QUARANTINED = "QUARANTINED", "Quarantined"
         DISCARDED = "DISCARDED", "Discarded"
+        REFERENCE = "REFERENCE", "Not a trade event"
 
     queue = models.CharField(max_length=80)
     message_id = models.CharField(max_length=100)
@@ -190,8 +224,9 @@ class Message(models.Model):
     repeats_message = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="copies", db_index=False)
     dialect = models.CharField(max_length=60, blank=True)
     message_type = models.CharField(max_length=100, blank=True)
+    mapping_version = models.CharField(max_length=64, blank=True, help_text="of the dialect it was read with")
     code = models.CharField(max_length=40, blank=True, help_text="why it was quarantined, as a stable code")
-    reason = models.TextField(blank=True)
+    reason = models.TextField(blank=True, help_text="why it was quarantined, or why it is no trade event")
     line = models.PositiveIntegerField(null=True)
     column = models.PositiveIntegerField(null=True)
     element = models.CharField(max_length=255, blank=True)
@@ -200,6 +235,7 @@ class Message(models.Model):
         constraints = [models.UniqueConstraint(fields=["queue", "message_id"], name="message_once_per_queue")]
         indexes = [
             models.Index(fields=["-id"], name="message_quarantined", condition=Q(outcome="QUARANTINED")),
+            models.Index(fields=["-id"], name="message_reference", condition=Q(outcome="REFERENCE")),
             models.Index(fields=["queue", "group_id", "id"], name="message_held_in_order", condition=Q(outcome="HELD")),
             models.Index(fields=["repeats_message"], name="message_copies", condition=Q(repeats_message__isnull=False)),
         ]
@@ -210,10 +246,12 @@ class Message(models.Model):
 
 
 class Event(models.Model):
-    """One event of one trade, at its place in queue order. Append-only."""
+    """One event of one trade. Append-only, but its place in business order and what is out of place about it may change when
+    another event arrives. The state and status after it are those of its recording, in queue order."""
 
     trade = models.ForeignKey(Trade, on_delete=models.PROTECT, related_name="events", db_index=False)  # (trade, position) serves
     position = models.PositiveIntegerField(help_text="1..n within the trade, in queue order, without gap")
+    place = models.PositiveIntegerField(default=0, help_text="1..n within the trade, in business order")
     message = models.ForeignKey(Message, on_delete=models.PROTECT, related_name="events")
     part = models.PositiveIntegerField(default=1, help_text="which event of the message, counted from 1")
     event_class = models.CharField(max_length=10, choices=choices_of(EventClass))
@@ -240,6 +278,10 @@ class Event(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["trade", "position"], name="event_position_once"),
             models.UniqueConstraint(fields=["content_sha256", "trade"], name="event_content_once"),
+        ]
+        indexes = [
+            models.Index(fields=["trade", "place"], name="event_business_order"),
+            models.Index(fields=["correlation_id"], name="event_thread", condition=Q(correlation_id__gt="")),
         ]
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from threading import Event as Signal
@@ -20,9 +20,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from trades import messages, sqs
-from trades.messages.facts import MessageRefused, TradeEvent
-from trades.models import Document, OutboxLease, Publication, PublicationQuerySet, Refusal, Upload
+from trades import dialects, identifiers, messages, sqs
+from trades.messages.facts import MessageRefused, TradeEvent, TradeId
+from trades.models import Document, OutboxLease, Publication, PublicationQuerySet, Refusal, TradeIdentifier, Upload
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Clock = Callable[[], datetime]
 PUBLICATION_ID = "PublicationId"
+REFERENCE = "reference"  # code of a document that is understood and is about no trade
 STORE_CHUNK = 100
 SEND_CHUNK = 100
 # Longer than the slowest single call of a sender: two attempts of connecting and reading, and the pause between.
@@ -90,11 +91,14 @@ def store(upload: Upload, documents: Sequence[IncomingDocument], *, queue: str, 
     With `group` a document that is not understood is published all the same, under that message group, as it is.
     """
     read = [_read(document, group) for document in documents]
+    known = _known_trades(part for parts in read for part in parts) if group is None else {}
     with transaction.atomic():
         rows = [_document(upload, document, parts) for document, parts in zip(documents, read, strict=True)]
         Document.objects.bulk_create(rows)
         numbered = [(row, number, part) for row, parts in zip(rows, read, strict=True) for number, part in enumerate(parts, start=1)]
-        publications = [_publication(row, number, part, queue, group, now) for row, number, part in numbered if not part.refusal]
+        publications = [
+            _publication(row, number, part, queue, _group_of(part, group, known), now) for row, number, part in numbered if not part.refusal
+        ]
         Publication.objects.bulk_create(publications)
         Refusal.objects.bulk_create(_refusal(row, number, part.refusal) for row, number, part in numbered if part.refusal)
     return rows
@@ -140,12 +144,23 @@ def _read(document: IncomingDocument, group: str | None) -> tuple[messages.Prepa
     if document.size is not None and document.size > settings.TRADES_MAX_DOCUMENT_BYTES:
         return (messages.Prepared(text="", message=None, refusal=_too_large(document.size)),)
     try:
-        parts = messages.prepare(document.content, max_bytes=settings.TRADES_MAX_DOCUMENT_BYTES)
+        parts = messages.prepare(document.content, max_bytes=settings.TRADES_MAX_DOCUMENT_BYTES, registry=dialects.in_use())
     except MessageRefused as refusal:
         parts = (messages.Prepared(text="", message=None, refusal=refusal),)
+    parts = tuple(_only_trades(part) for part in parts)
     if group is not None and any(part.refusal for part in parts):
         parts = (_as_it_is(document),)
     return tuple(_checked(part, group) for part in parts)
+
+
+def _only_trades(part: messages.Prepared) -> messages.Prepared:
+    """The part, refused if it is about no trade: there is no group that it belongs to."""
+    if part.message is None or not part.message.reference:
+        return part
+    sentence = f"{part.message.reference} It is kept with the upload and not published; publish_trades --group publishes it as it is."
+    message = part.message
+    refusal = MessageRefused(REFERENCE, sentence, dialect=message.dialect, message_type=message.message_type)
+    return replace(part, message=None, refusal=refusal)
 
 
 def _too_large(size: int) -> MessageRefused:
@@ -166,7 +181,7 @@ def _checked(part: messages.Prepared, group: str | None) -> messages.Prepared:
     if part.refusal:
         return part
     found = messages.first_forbidden_character(part.text)
-    size = _outgoing(part.text, _group_of(part, group), "0" * 64, uuid.UUID(int=0)).size
+    size = _outgoing(part.text, _group_of(part, group, {}), "0" * 64, uuid.UUID(int=0)).size
     if found:
         line, column, codepoint = found
         sentence = f"The character U+{codepoint:04X} can't travel in an SQS message. Remove it."
@@ -183,14 +198,28 @@ def _checked(part: messages.Prepared, group: str | None) -> messages.Prepared:
     return messages.Prepared(text=part.text, message=part.message, refusal=refusal)
 
 
-def _group_of(part: messages.Prepared, group: str | None) -> str:
-    if group is not None:
-        return sqs.group_id_for(group)
-    return sqs.group_id_for(part.message.events[0].trade_id.value if part.message else "")
+def _known_trades(parts: Iterable[messages.Prepared]) -> dict[TradeId, str]:
+    """The trades that exist, each as the id it is kept under, by those ids of these messages that lead to them. One query."""
+    keys = identifiers.keys_of(part.message.events[0] for part in parts if part.message)
+    rows = TradeIdentifier.objects.filter(key__among=list(keys.values())).values_list("key", "trade__trade_id") if keys else ()
+    found = dict(rows)
+    return {trade_id: found[key] for trade_id, key in keys.items() if key in found}
+
+
+def _group_of(part: messages.Prepared, group: str | None, known: dict[TradeId, str]) -> str:
+    """The message group: that of the trade that the message will be found to be about, so that it is sent after what it follows.
+    Its ids become known by that."""
+    if group is not None or part.message is None:
+        return sqs.group_id_for(group or "")
+    ids = part.message.events[0].trade_ids
+    name = next((known[trade_id] for trade_id in ids if trade_id in known), ids[0].value)
+    for trade_id in ids:
+        known.setdefault(trade_id, name)
+    return sqs.group_id_for(name)
 
 
 def _document(upload: Upload, document: IncomingDocument, parts: Sequence[messages.Prepared]) -> Document:
-    understood = next((part.message for part in parts if part.message), None)
+    understood = next((read_as for part in parts if (read_as := part.message or part.refusal) and read_as.dialect), None)
     return Document(
         upload=upload,
         name=document.name[-255:],
@@ -206,14 +235,14 @@ def _refusal(document: Document, number: int, refusal: MessageRefused) -> Refusa
     return Refusal(document=document, part=number, code=refusal.code, reason=refusal.message, line=refusal.line, column=refusal.column)
 
 
-def _publication(document: Document, number: int, part: messages.Prepared, queue: str, group: str | None, now: datetime) -> Publication:
+def _publication(document: Document, number: int, part: messages.Prepared, queue: str, group_id: str, now: datetime) -> Publication:
     publication_id = uuid.uuid4()
     return Publication(
         publication_id=publication_id,
         document=document,
         part=number,
         queue=queue,
-        group_id=_group_of(part, group),
+        group_id=group_id,
         deduplication_id=publication_id.hex,
         trade_id=part.message.events[0].trade_id.value if part.message else "",
         message_type=part.message.message_type if part.message else "",

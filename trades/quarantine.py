@@ -6,11 +6,13 @@ waits for it.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 
 from trades import history, ledger
@@ -21,8 +23,13 @@ from trades.models import AuditEntry, Hold, Message
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
+logger = logging.getLogger(__name__)
+
 Outcome = Message.Outcome
 CHUNK = 100
+DEADLOCK = "40P01"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
+DEADLOCK_TRIES = 4
+SETTLING = ["outcome", "dialect", "message_type", "mapping_version", "reason", "repeats_message"]
 
 
 class NotQuarantined(Exception):
@@ -38,34 +45,40 @@ class Result:
 
 
 def replay(message: Message, *, user: AbstractBaseUser | None, note: str = "", now: datetime) -> Result:
-    """Read the message again, unchanged, and record it if it is understood now. Raises NotQuarantined."""
-    with transaction.atomic():
-        hold, message = _lock(message)
-        judgement = history.judge(message.body)
+    """Read the message again, unchanged, and record it if it is understood now. One that was taken for no trade event can be read
+    again too. Raises NotQuarantined."""
+
+    def settle() -> Result:
+        hold, locked = _lock(message, Outcome.QUARANTINED, Outcome.REFERENCE)
+        judgement = history.judge(locked.body)
         if isinstance(judgement, MessageRefused):
-            history.refuse(message, judgement)
-            message.save()
-            _audit("replay refused", message, user, note or str(judgement), now)
-            return Result(still=str(judgement))
-        _, refusal = _enter_or_refuse([Entry(message, judgement)], now)
+            history.refuse(locked, judgement)
+            refusal: MessageRefused | None = judgement
+        else:
+            _, refusal = _enter_or_refuse([Entry(locked, judgement)], now)
         if refusal is not None:
-            message.save()
-            _audit("replay refused", message, user, note or str(refusal), now)
+            locked.save()
+            _audit("replay refused", locked, user, note or str(refusal), now)
             return Result(still=str(refusal))
-        _audit("replay", message, user, note, now)
-        return Result(_recorded([message]) + _let_go(hold, message, now))
+        _audit("replay", locked, user, note, now)
+        return Result(_recorded([locked]) + _let_go(hold, locked, now))
+
+    return _in_one_transaction(settle)
 
 
 def discard(message: Message, *, user: AbstractBaseUser | None, reason: str, now: datetime) -> Result:
     """Set the message aside for good, with a reason; its text is kept. Raises NotQuarantined, or ValueError without a reason."""
     if not reason.strip():
         raise ValueError("A reason is needed to discard a message.")
-    with transaction.atomic():
-        hold, message = _lock(message)
-        message.outcome = Outcome.DISCARDED
-        message.save(update_fields=["outcome"])
-        _audit("discard", message, user, reason, now)
-        return Result(_let_go(hold, message, now))
+
+    def settle() -> Result:
+        hold, locked = _lock(message, Outcome.QUARANTINED)
+        locked.outcome = Outcome.DISCARDED
+        locked.save(update_fields=["outcome"])
+        _audit("discard", locked, user, reason, now)
+        return Result(_let_go(hold, locked, now))
+
+    return _in_one_transaction(settle)
 
 
 def waiting_behind(message: Message) -> int:
@@ -75,11 +88,26 @@ def waiting_behind(message: Message) -> int:
     return _held(message.queue, message.group_id).count()
 
 
-def _lock(message: Message) -> tuple[Hold | None, Message]:
+def _in_one_transaction(settle: Callable[[], Result]) -> Result:
+    """Do it in one transaction, from the start again where PostgreSQL ends that because it and a worker wait for each other: what
+    waited is entered step by step, each locking its own trades."""
+    for _ in range(DEADLOCK_TRIES):
+        try:
+            with transaction.atomic():
+                return settle()
+        except OperationalError as error:
+            if connection.in_atomic_block or getattr(error.__cause__, "sqlstate", "") != DEADLOCK:
+                raise
+            logger.info("settling once more after: %s", error)
+    with transaction.atomic():
+        return settle()
+
+
+def _lock(message: Message, *outcomes: Message.Outcome) -> tuple[Hold | None, Message]:
     # The hold before the message, the order in which the worker locks too.
     hold = Hold.objects.select_for_update().filter(queue=message.queue, group_id=message.group_id).first()
     locked = Message.objects.select_for_update().get(pk=message.pk)
-    if locked.outcome != Outcome.QUARANTINED:
+    if locked.outcome not in outcomes:
         raise NotQuarantined(f"Message {locked.message_id} is {locked.get_outcome_display().lower()} already. Reload the page.")
     return hold, locked
 
@@ -139,11 +167,8 @@ def _held(queue: str, group_id: str) -> QuerySet[Message]:
 
 
 def _enter(entries: list[Entry], now: datetime) -> int:
-    for entry in entries:
-        entry.message.outcome = Outcome.RECORDED
-        entry.message.dialect, entry.message.message_type = entry.parsed.dialect, entry.parsed.message_type
-    entered = ledger.enter(entries, now=now)
-    Message.objects.bulk_update([entry.message for entry in entries], ["outcome", "dialect", "message_type", "repeats_message"])
+    entered = ledger.enter([entry for entry in entries if history.accept(entry.message, entry.parsed)], now=now)
+    Message.objects.bulk_update([entry.message for entry in entries], SETTLING)
     entered.save()
     return len(entries)
 

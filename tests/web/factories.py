@@ -10,10 +10,10 @@ from typing import Any
 
 from django.contrib.auth.models import Group, User
 
-from trades.ledger import trade_key
+from trades.identifiers import trade_key
 from trades.lifecycle import State
 from trades.messages.facts import TradeId
-from trades.models import Document, Event, Hold, Message, Publication, Trade, Upload
+from trades.models import Document, Event, Hold, Message, Publication, Trade, TradeIdentifier, TradeLink, Upload
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 QUEUE = "TradeStatus.fifo"
@@ -38,7 +38,20 @@ def trade(trade_id: str = "T-1", **fields: Any) -> Trade:
         "queue": QUEUE, "group_id": trade_id[:128], "product": "IRS 5Y EUR", "parties": "Northgate Bank / Kestrel Capital",
         "notional": "10000000.00 EUR", "trade_date": date(2026, 11, 20), "first_seen_at": at, "updated_at": at,
     }  # fmt: skip
-    return Trade.objects.create(trade_id=trade_id, scheme=scheme, **{**defaults, **fields})
+    made = Trade.objects.create(trade_id=trade_id, scheme=scheme, **{**defaults, **fields})
+    TradeIdentifier.objects.create(key=made.key, scheme=scheme, value=trade_id, trade=made)
+    return made
+
+
+def other_id(of: Trade, value: str, scheme: str = "", *, is_uti: bool = False) -> TradeIdentifier:
+    """A further id that the trade goes by."""
+    return TradeIdentifier.objects.create(key=trade_key(TradeId(scheme, value)), scheme=scheme, value=value, trade=of, is_uti=is_uti)
+
+
+def link(one: Trade, other: Trade, by: Message | None = None) -> TradeLink:
+    """Two trades that a message says are one."""
+    first, second = sorted((one, other), key=lambda trade: trade.pk)
+    return TradeLink.objects.create(first=first, second=second, message=by or message(), since=NOON)
 
 
 def message(outcome: str = "RECORDED", body: str = "", **fields: Any) -> Message:
@@ -61,7 +74,8 @@ def event(of: Trade, **fields: Any) -> Event:
     of.flagged_count += bool(fields.get("flags"))
     of.save()
     defaults: dict[str, Any] = {
-        "position": of.event_count, "event_class": "BOOK", "version": 1, "event_time": NOON, "recorded_at": NOON, "sender": "FRONTOFFICE",
+        "position": of.event_count, "place": of.event_count,
+        "event_class": "BOOK", "version": 1, "event_time": NOON, "recorded_at": NOON, "sender": "FRONTOFFICE",
         "state_after": of.state, "status_after": of.status, "content_sha256": uuid.uuid4().hex,
         "details": {"price": "0.0275", "quantity": "5", "parties": [{"name": "Northgate Bank", "role": "buyer"}]},
     }  # fmt: skip

@@ -16,9 +16,11 @@ pytestmark = pytest.mark.django_db
 
 OPEN = {"login", "theme"}
 FOR_VIEWERS = {
-    "blotter", "trades", "trade", "event", "event_raw", "uploads", "upload", "document_original", "quarantine", "message", "message_raw",
+    "blotter", "trades", "trade", "event", "event_raw", "uploads", "upload", "document_original", "quarantine", "reference", "message",
+    "message_raw",
 }  # fmt: skip
 FOR_OPERATORS = {"upload_new", "replay", "discard"}
+FOR_ADMINISTRATORS = {"inspect"}
 POST_ONLY = {"replay", "discard", "theme", "logout"}
 
 
@@ -49,7 +51,7 @@ def names() -> Iterator[str]:
 
 
 def test_every_address_is_named_in_these_tests() -> None:
-    assert set(names()) == OPEN | FOR_VIEWERS | FOR_OPERATORS | {"logout"}
+    assert set(names()) == OPEN | FOR_VIEWERS | FOR_OPERATORS | FOR_ADMINISTRATORS | {"logout"}
     assert {pattern.pattern.regex.pattern for pattern in get_resolver().url_patterns} >= {"^admin/"}
 
 
@@ -61,7 +63,7 @@ def test_nobody_gets_anywhere_without_signing_in(client: Client, addresses: dict
 
 
 def test_somebody_without_a_role_is_told_what_is_needed(nemo: Client, addresses: dict[str, str]) -> None:
-    for name in FOR_VIEWERS | FOR_OPERATORS:
+    for name in FOR_VIEWERS | FOR_OPERATORS | FOR_ADMINISTRATORS:
         response = nemo.post(addresses[name]) if name in POST_ONLY else nemo.get(addresses[name])
         assert response.status_code == 403, name
         assert "you need the role" in response.content.decode(), name
@@ -70,22 +72,28 @@ def test_somebody_without_a_role_is_told_what_is_needed(nemo: Client, addresses:
 def test_viewers_see_everything_and_change_nothing(vera: Client, addresses: dict[str, str]) -> None:
     for name in FOR_VIEWERS:
         assert vera.get(addresses[name]).status_code == 200, name
-    for name in FOR_OPERATORS:
+    for name in FOR_OPERATORS | FOR_ADMINISTRATORS:
         response = vera.post(addresses[name])
         assert response.status_code == 403, name
-        assert "operator or administrator" in response.content.decode()
+        assert "administrator" in response.content.decode()
     assert not AuditEntry.objects.exists()
     assert "Upload XML" not in vera.get(addresses["blotter"]).content.decode()
 
 
 @pytest.mark.parametrize("who", ["otto", "ada"])
-def test_operators_and_administrators_may_do_everything(who: str, request: pytest.FixtureRequest, addresses: dict[str, str]) -> None:
+def test_operators_and_administrators_may_publish_and_settle(who: str, request: pytest.FixtureRequest, addresses: dict[str, str]) -> None:
     client: Client = request.getfixturevalue(who)
 
     for name in FOR_VIEWERS | {"upload_new"}:
         assert client.get(addresses[name]).status_code == 200, name
     assert client.post(addresses["discard"], {"reason": "a test"}).status_code == 302
     assert Message.objects.filter(outcome="DISCARDED").count() == 1
+
+
+def test_only_administrators_inspect_documents(otto: Client, ada: Client, addresses: dict[str, str]) -> None:
+    for name in FOR_ADMINISTRATORS:
+        assert otto.get(addresses[name]).status_code == 403, name
+        assert ada.get(addresses[name]).status_code == 200, name
 
 
 def test_nothing_changes_by_get(otto: Client, addresses: dict[str, str]) -> None:

@@ -32,6 +32,7 @@ def rows() -> None:
     event = factories.event(trade, body="<a>&amp;" + "x" * 30_000 + "</a>")
     factories.quarantined()
     factories.upload()
+    factories.link(trade, factories.trade("c"))
     AuditEntry.objects.create(at=factories.NOON, action="replay", message=event.message)
 
 
@@ -42,6 +43,7 @@ def address(model: type[Model], page: str, *arguments: object) -> str:
 def test_every_model_is_there() -> None:
     assert {model._meta.model_name for model in OURS} == {
         "trade", "event", "message", "upload", "document", "publication", "refusal", "hold", "auditentry", "outboxlease",
+        "tradeidentifier", "tradelink",
     }  # fmt: skip
 
 
@@ -81,6 +83,17 @@ def test_texts_are_escaped_and_cut(ada: Client, rows: None) -> None:
 
 def test_rows_lead_to_the_pages_of_the_portal(ada: Client, rows: None) -> None:
     assert 'href="/trades/a%2Fb/"' in ada.get(address(Trade, "changelist")).content.decode()
+
+
+def test_a_trade_shows_all_its_ids_and_the_trades_that_may_be_the_same(ada: Client, rows: None) -> None:
+    trade, other = Trade.objects.get(trade_id="a/b"), Trade.objects.get(trade_id="c")
+    factories.other_id(trade, "<UTI>", "urn:uti", is_uti=True)
+
+    html = ada.get(address(Trade, "change", trade.pk)).content.decode()
+
+    assert "a/b (no scheme stated)<br>&lt;UTI&gt; (urn:uti, UTI)" in html
+    assert f'<a href="{address(Trade, "change", other.pk)}">c</a> since 20 Nov 2026 12:00:00 UTC' in html
+    assert "a/b" in ada.get(address(Trade, "changelist"), {"q": "<UTI>"}).content.decode()
 
 
 def test_the_upload_list_has_a_button_that_publishes_for_those_who_may(ada: Client, rows: None) -> None:

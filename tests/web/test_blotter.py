@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from tests.web import factories
+from tests.web import factories, scenes
 from trades.models import Trade
 
 pytestmark = pytest.mark.django_db
@@ -279,3 +279,38 @@ def test_ids_and_values_are_text_never_markup(vera: Client) -> None:
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "&lt;i&gt;" in html
+
+
+# Long and ambiguous values
+
+
+def test_what_may_not_fit_its_cell_has_its_whole_text_as_title(vera: Client) -> None:
+    uti = "549300DTUYXVMJXZNY75" + "A1B2C3D4E5F6G7H"
+    factories.trade(uti, parties="Northgate Bank and Trust Company / Kestrel Capital", notional="123456789012345.25 EUR")
+
+    html = page(vera)
+
+    for text in (uti, "Northgate Bank and Trust Company / Kestrel Capital", "123,456,789,012,345.25 EUR"):
+        assert f'title="{text}"' in html
+
+
+def test_the_column_that_shows_a_quantity_where_no_notional_is_stated_says_so(vera: Client) -> None:
+    assert ">Notional or quantity</th>" in page(vera)
+
+
+def test_the_last_event_says_where_business_order_has_another_last(vera: Client) -> None:
+    scenes.record(scenes.told("BOOK", 1, 0, trade_id="A-1"), scenes.told("UPDATE", 2, 9, trade_id="A-1"), group="A-1")
+    scenes.record(scenes.told("BOOK", 1, 0), scenes.told("UPDATE", 3, 30), minute=31)
+    scenes.record(scenes.told("STATUS", 2, 20, status="CHECKED"), minute=40)
+
+    html = page(vera)
+
+    assert '<td title="The event that arrived last. In business order, event 2 is the last.">Status</td>' in html
+    assert "<td>Update</td>" in html
+
+
+def test_one_trade_is_not_called_several(vera: Client) -> None:
+    factories.trade()
+
+    assert "1 of <b>1</b> trade</span>" in page(vera)
+    assert "1 trade on this page" in page(vera, "?q=T-1")

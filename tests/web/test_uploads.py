@@ -13,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from tests.support.native import native
 from tests.web import factories
 from trades.models import Document, Publication, Upload
+from trades.web import upload_view
 from trades.web.upload_form import encode_pasted
 
 pytestmark = pytest.mark.django_db
@@ -176,7 +177,7 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_files(
     for number, publication in enumerate(Publication.objects.order_by("pk")[:30]):
         factories.event(factories.trade(f"T-{number}"), message=factories.message(publication_id=publication.publication_id))
 
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         first = vera.get(f"/uploads/{upload.pk}/").content.decode()
     with django_assert_max_num_queries(9):
         vera.get("/uploads/")
@@ -210,3 +211,35 @@ def test_the_list_counts_files_messages_and_refusals(vera: Client, otto: Client)
 
 def test_an_empty_list_says_what_can_be_uploaded(vera: Client) -> None:
     assert "No uploads yet" in vera.get("/uploads/").content.decode()
+
+
+def test_a_message_that_arrives_while_the_page_is_made_is_counted_with_its_row(vera: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = factories.upload()
+    publication = Publication.objects.get()
+    add_refusals = upload_view._add_refusals
+
+    def arrive_after_the_rows_were_read(files: dict[int, upload_view.File]) -> None:
+        factories.event(factories.trade("T-1"), message=factories.message(publication_id=publication.publication_id))
+        add_refusals(files)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(upload_view, "_add_refusals", arrive_after_the_rows_were_read)
+        early = vera.get(f"/uploads/{upload.pk}/").content.decode()
+    later = vera.get(f"/uploads/{upload.pk}/").content.decode()
+
+    assert "Waiting for a worker to record it." in early
+    assert "1 file, 1 message published, 0 settled" in early
+    assert "every 2s" in early
+    assert "1 file, 1 message published, 1 settled" in later
+    assert "every 2s" not in later
+
+
+def test_messages_that_wait_after_the_queue_are_not_called_settled(vera: Client) -> None:
+    upload = factories.upload(files=3)
+    for outcome, publication in zip(("RECORDED", "QUARANTINED", "HELD"), Publication.objects.order_by("pk"), strict=True):
+        factories.message(outcome, publication_id=publication.publication_id)
+
+    html = vera.get(f"/uploads/{upload.pk}/").content.decode()
+
+    assert "3 messages published, 1 settled, 1 in quarantine, 1 held" in html
+    assert '<progress class="" max="3" value="1" aria-label="Messages settled">1 of 3</progress>' in html

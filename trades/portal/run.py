@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError, connections
 
+from trades import dialects
 from trades.portal import demo
 from trades.portal.broker import (
     HOST,
@@ -61,6 +62,7 @@ class Portal:
 
     def run(self) -> None:
         """Returns after an orderly stop. Raises CommandError, everything stopped, when something cannot be started or kept running."""
+        self._check_dialects()
         self._choose_broker()
         self._check_ports()
         try:
@@ -79,6 +81,11 @@ class Portal:
                 remove_client_file()
 
     # Before anything is started
+
+    def _check_dialects(self) -> None:
+        # Every part checks this as it starts, and would be started again and again.
+        if faults := dialects.faults():
+            raise CommandError("TRADES_DIALECTS_DIR can't be used.\n" + "\n".join(faults))
 
     def _choose_broker(self) -> None:
         if not self.options.broker:

@@ -22,6 +22,11 @@ class TradeAddress:
     trade_id: str
     scheme: str | None = None
 
+    @property
+    def is_in_query(self) -> bool:
+        """Whether the id stands in the query of the address, since no path could carry it."""
+        return _AWKWARD.search(self.trade_id) is not None
+
     def page(self, **query: str) -> str:
         """The trade's page."""
         return self._build("", query)
@@ -36,7 +41,7 @@ class TradeAddress:
 
     def _build(self, tail: str, query: dict[str, str]) -> str:
         shown, params = quote(self.trade_id, safe=""), {}
-        if _AWKWARD.search(self.trade_id):
+        if self.is_in_query:
             shown, params = IN_QUERY, {"id": self.trade_id}
         if self.scheme is not None:
             params["scheme"] = self.scheme

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.core.cache import cache
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -16,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 from django_htmx.http import trigger_client_event
 
-from trades.models import Message, Trade
+from trades.models import Event, Message, Trade
 from trades.web import keyset, words
 from trades.web.access import SEE, needs
 from trades.web.addresses import trade_url
@@ -29,6 +30,9 @@ COLUMNS = (
     "id", "trade_id", "state", "status", "last_class", "event_count", "flagged_count", "product", "parties", "notional", "trade_date",
     "updated_at",
 )  # fmt: skip
+# The position of a trade's last event in business order: one look into an index for each row shown.
+LAST_BY_BUSINESS = Event.objects.filter(trade=OuterRef("pk"), place=OuterRef("event_count")).values("position")[:1]
+LONG = 17  # characters; shorter text fits its cell and needs no title
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,10 +46,11 @@ class Row:
     state: SafeString
     status: SafeString
     last_class: str
+    last_title: str
     events: SafeString
-    product: str
-    parties: str
-    notional: str
+    product: SafeString
+    parties: SafeString
+    notional: SafeString
     trade_date: str
     updated: SafeString
     changed: bool
@@ -67,7 +72,8 @@ class Tab:
 def blotter(request: HttpRequest) -> HttpResponse:
     """The blotter page, or for htmx what changes on it: 204 when nothing did since the version that the request names."""
     query = TradeQuery(request.GET)
-    page = keyset.page(query.apply(Trade.objects.only(*COLUMNS)), NEWEST, size=query.size, params=request.GET)
+    trades = Trade.objects.only(*COLUMNS).annotate(last_by_business=Subquery(LAST_BY_BUSINESS))
+    page = keyset.page(query.apply(trades), NEWEST, size=query.size, params=request.GET)
     counts = cache.get_or_set("blotter-counts", count_views, COUNTS_LAST) or {}
     version = _version(page.rows, counts, waiting_for(request).quarantined)
     seen = request.GET.get("seen", "")
@@ -111,14 +117,27 @@ def row_of(trade: Trade, now: datetime, since: datetime | None = None) -> Row:
         state=words.STATES[trade.state].__html__(),
         status=words.STATUSES[trade.status].__html__() if trade.status else words.ABSENT,
         last_class=words.class_word(trade.last_class),
+        last_title=_last_by_business(trade),
         events=_events(trade),
-        product=trade.product or words.ABSENT,
-        parties=trade.parties or words.ABSENT,
-        notional=words.grouped(trade.notional) or words.ABSENT,
+        product=_cell(trade.product),
+        parties=_cell(trade.parties),
+        notional=_cell(words.grouped(trade.notional)),
         trade_date=words.day(trade.trade_date) or words.ABSENT,
         updated=words.time_tag(trade.updated_at, now),
         changed=since is not None and trade.updated_at > since,
     )
+
+
+def _last_by_business(trade: Trade) -> str:
+    """Which event is the last in business order, where it is not the one that arrived last."""
+    last = getattr(trade, "last_by_business", None)
+    return f"The event that arrived last. In business order, event {last} is the last." if last not in (None, trade.event_count) else ""
+
+
+def _cell(text: str) -> SafeString:
+    """The cell of a text that is cut where it is too long for it; then the whole of it is its title."""
+    title = format_html(' title="{}"', text) if len(text) > LONG else ""
+    return format_html("<td{}>{}</td>", title, text or words.ABSENT)
 
 
 def _events(trade: Trade) -> SafeString:

@@ -1,4 +1,5 @@
-"""Quarantine: what could not be understood, why, what waits behind it, and the two ways to settle it."""
+"""Quarantine: what could not be understood, why, what waits behind it, and the two ways to settle it. Beside it, what was
+understood and is no trade event."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ from trades.web.trade_view import event_address, message_address, transport_of
 from trades.web.xml_view import xml_view
 
 NEWEST = keyset.Ordering("quarantine")
+NEWEST_REFERENCE = keyset.Ordering("reference")
 SIZE = 50
 MOST_WAITING = 50
 Outcome = Message.Outcome
@@ -32,11 +34,12 @@ Outcome = Message.Outcome
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One quarantined message as the list shows it."""
+    """One message as a list shows it."""
 
     href: str
     reason: str
     place: str
+    kind: str
     group_id: str
     message_id: str
     received: SafeString
@@ -66,14 +69,27 @@ class ReplayForm(forms.Form):
 @require_safe
 def quarantine_list(request: HttpRequest) -> HttpResponse:
     """The messages in quarantine, newest first."""
+    rows = Message.objects.filter(outcome=Outcome.QUARANTINED).annotate(waiting=_waiting_behind())
+    context = _list_context(request, rows, NEWEST)
+    context["last"] = None if context["rows"] else _last_settled()
+    return render(request, "trades/quarantine.html", context)
+
+
+@needs(SEE)
+@require_safe
+def reference_list(request: HttpRequest) -> HttpResponse:
+    """The messages that were understood and are no trade events, newest first."""
+    rows = Message.objects.filter(outcome=Outcome.REFERENCE)
+    return render(request, "trades/reference.html", _list_context(request, rows, NEWEST_REFERENCE))
+
+
+def _list_context(request: HttpRequest, rows: QuerySet[Message], ordering: keyset.Ordering) -> dict[str, object]:
     form = SearchForm(request.GET)
     text = form.cleaned_data["q"] if form.is_valid() else ""
-    rows = Message.objects.filter(outcome=Outcome.QUARANTINED).annotate(waiting=_waiting_behind()).defer("body", "attributes")
     if text:
         rows = rows.filter(Q(body__contains=text) | Q(group_id=text) | Q(message_id=text))
-    page = keyset.page(rows, NEWEST, size=SIZE, params=request.GET)
-    context = {"page": page, "rows": _listed(page.rows, timezone.now()), "text": text, "last": _last_settled() if not page.rows else None}
-    return render(request, "trades/quarantine.html", context)
+    page = keyset.page(rows.defer("body", "attributes"), ordering, size=SIZE, params=request.GET)
+    return {"page": page, "rows": _listed(page.rows, timezone.now()), "text": text}
 
 
 @needs(SEE)
@@ -137,6 +153,7 @@ def _listed(rows: Sequence[Message], now: datetime) -> list[Row]:
             href=message_address(row),
             reason=row.reason,
             place=words.place(row.line, row.column),
+            kind=", ".join(name for name in (row.message_type, row.dialect) if name),
             group_id=row.group_id,
             message_id=row.message_id,
             received=words.time_tag(row.received_at, now),
@@ -183,6 +200,7 @@ def _message_page(request: HttpRequest, shown: Message, form: DiscardForm, statu
         "form": form,
         "may_settle": shown.outcome == Outcome.QUARANTINED and request.user.has_perm(SETTLE),
         "is_open": shown.outcome == Outcome.QUARANTINED,
+        "is_reference": shown.outcome == Outcome.REFERENCE,
     }
     return render(request, "trades/message.html", context, status=status)
 

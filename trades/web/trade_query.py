@@ -11,7 +11,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import QueryDict
 
 from trades.lifecycle import State, Status
-from trades.models import Trade, choices_of
+from trades.models import Trade, TradeIdentifier, choices_of
 from trades.web.keyset import Ordering
 
 NEWEST = Ordering("trades", "updated_at")
@@ -75,9 +75,10 @@ class TradeQuery:
         return trades.filter(self._matches_text()) if self.text else trades
 
     def _matches_text(self) -> Q:
-        # Ids match from their start only, never in the middle. The list is walked newest first and stops when a page is full, so
-        # common words cost little; a rare word reads every trade once.
-        return Q(trade_id__startswith=self.text) | Q(product__icontains=self.text) | Q(parties__icontains=self.text)
+        # All ids of a trade count. They match from their start only, never in the middle. The list is walked newest first and stops
+        # when a page is full, so common words cost little; a rare word reads every trade once.
+        by_id = TradeIdentifier.objects.filter(value__startswith=self.text).values("trade")
+        return Q(pk__in=by_id) | Q(product__icontains=self.text) | Q(parties__icontains=self.text)
 
     @property
     def is_filtered(self) -> bool:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from django.db.models import QuerySet
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from trades.lifecycle import FLAG_WORDS, STEPS, Flag, State, Status
+from trades.lifecycle import STEPS, State, Status
 from trades.messages.facts import EventClass
 from trades.models import Event, Hold, Message, Trade
 from trades.web import words
 from trades.web.addresses import TradeAddress
-from trades.web.words import Badge
+from trades.web.facts_view import Fact, described, linked_ids, related_links, trade_facts
+from trades.web.history_view import Lister
+from trades.web.identity import identifiers_of, other_trades
+from trades.web.reading import Reading
+from trades.web.telling import Telling
 
-WINDOW = 200
 ALWAYS_SHOWN = (Status.RECEIVED, Status.CHECKED, Status.CONFIRMED)
 RESETTING = frozenset({EventClass.BOOK, EventClass.UPDATE, EventClass.CORRECT})
 ENDS = {State.CANCELLED: "Cancelled", State.TERMINATED: "Terminated"}
-LISTED = (
-    "id", "trade_id", "position", "event_class", "event_kind", "status", "version", "event_time", "recorded_at", "flags", "reason",
-)  # fmt: skip
+MOST_COPIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +37,6 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One event as the history lists it."""
-
-    position: int
-    href: str
-    badges: list[Badge]
-    recorded: SafeString
-    line: str
-    reason: str
-    flags: list[str]
-    is_selected: bool
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """A window of the history, and the addresses of the windows beside it ("" where there is none)."""
-
-    items: list[Item]
-    newest_first: bool
-    other_order: str
-    newer: str
-    older: str
-    span: str
-
-
-@dataclass(frozen=True, slots=True)
 class Held:
     """What the trade's message group waits for."""
 
@@ -71,56 +44,47 @@ class Held:
     waiting: int
 
 
-def context_of(trade: Trade, address: TradeAddress, selected: Event | None, params: Mapping[str, str]) -> dict[str, object]:
-    """The context of the trade page, the selected event's own tab aside. Five queries."""
-    now = timezone.now()
+def context_of(lister: Lister, selected: Event | None) -> dict[str, object]:
+    """The context of the trade page, the selected event's own tab aside. The number of queries is always the same."""
+    trade, telling, reading, address = lister.trade, lister.telling, lister.reading, lister.address
+    standing = telling.story.standing
     return {
         "trade": trade,
         "address": address,
-        "state": words.STATES[trade.state],
-        "status": words.STATUSES.get(trade.status),
-        "facts": list(_facts(trade)),
-        "steps": lifecycle_steps(trade, now),
-        "held": _held(trade),
-        "quarantined": _quarantined(trade),
-        "history": history_of(trade, address, selected.position if selected else 0, params, now),
+        "telling": telling,
+        "state": words.STATES[standing.state],
+        "status": words.STATUSES.get(standing.status or ""),
+        "facts": _facts(trade, telling, reading),
+        "identifiers": identifiers_of(trade),
+        "others": other_trades(trade, reading.as_of),
+        "steps": lifecycle_steps(telling, lister.now),
+        "history": lister.history(selected.position if selected else 0),
         "selected": selected,
-        "selected_item": item_of(selected, address, now) if selected else None,
+        "selected_item": lister.item(selected) if selected else None,
+        "right_after": lister.known_right_after(selected) if selected else "",
         "raw": address.raw(selected.position) if selected else "",
-    }
+    } | ({} if reading.as_of else {"held": _held(trade), "quarantined": _quarantined(trade)})
 
 
-def _facts(trade: Trade) -> Iterator[tuple[str, str | SafeString]]:
-    details = _latest_details(trade)
-    flagged = f", {trade.flagged_count} flagged" if trade.flagged_count else ""
-    yield "Trade date", words.day(trade.trade_date) or words.ABSENT
-    yield "Product", trade.product or words.ABSENT
-    yield "Parties", trade.parties or words.ABSENT
-    yield "Notional", words.grouped(trade.notional) or words.ABSENT
-    yield "Price", _amount(details, "price", ("price_currency", "currency"), "price_type") or words.ABSENT
-    yield "Quantity", _amount(details, "quantity", ("quantity_unit",), "") or words.ABSENT
-    yield "Version", str(trade.version) if trade.version is not None else words.ABSENT
-    yield "Scheme", trade.scheme or words.ABSENT
-    yield "First seen", words.full_tag(trade.first_seen_at)
-    yield "Last update", words.full_tag(trade.updated_at)
-    yield "Events", f"{words.plural(trade.event_count, 'event')}{flagged}"
-    yield "Message group", trade.group_id or words.ABSENT
+def _facts(trade: Trade, telling: Telling, reading: Reading) -> list[Fact]:
+    is_now = reading.as_of is None
+    found = described(telling)
+    facts = list(trade_facts(trade, telling, found, is_now=is_now))
+    if found.related:
+        facts.append(("Related ids", linked_ids(related_links(found.related, trade))))
+    flagged = sum(bool(telling.flags(position)) for position in range(1, telling.count + 1))
+    facts += [
+        ("First seen", words.full_tag(telling.events[0].recorded_at if telling.events else trade.first_seen_at)),
+        ("Last update", words.full_tag(telling.events[-1].recorded_at if telling.events else trade.updated_at)),
+        ("Events", words.plural(telling.count, "event") + (f", {flagged:,} flagged" if flagged else "") + _last_by_business(telling)),
+    ]
+    return [*facts, ("Message group", trade.group_id or words.ABSENT)] if is_now else facts
 
 
-def _latest_details(trade: Trade) -> dict[str, Any]:
-    """The details of the newest event that states the trade, where its price and quantity are."""
-    describing = [*RESETTING, EventClass.SNAPSHOT]
-    newest = Event.objects.filter(trade=trade, event_class__in=describing).exclude(details={}).order_by("-position")
-    details = newest.values_list("details", flat=True).first()
-    return details if isinstance(details, dict) else {}
-
-
-def _amount(details: Mapping[str, Any], name: str, units: Sequence[str], kind: str) -> str:
-    if not details.get(name):
-        return ""
-    unit = next((details[unit] for unit in units if details.get(unit)), "")
-    stated = f" ({details[kind]})" if kind and details.get(kind) else ""
-    return words.grouped(f"{details[name]} {unit}".strip()) + stated
+def _last_by_business(telling: Telling) -> str:
+    """Which event is the last in business order, where it is not the newest."""
+    last = telling.business_order[-1] if telling.count else 0
+    return f", event {last:,} last in business order" if last != telling.count else ""
 
 
 def _held(trade: Trade) -> Held | None:
@@ -139,11 +103,12 @@ def _quarantined(trade: Trade) -> list[Message]:
 # Lifecycle
 
 
-def lifecycle_steps(trade: Trade, now: datetime) -> list[Step]:
+def lifecycle_steps(telling: Telling, now: datetime) -> list[Step]:
     """The strip: the steps in order, each with the time it was reached since the values last changed, then how the trade ended or
     what it is stuck in."""
-    reached = _reached(trade, now)
-    current = Status(trade.status) if trade.status else None
+    reached = _reached(telling, now)
+    standing = telling.story.standing
+    current = standing.status
     at = STEPS.index(current) if current in STEPS else max((STEPS.index(s) for s in reached if s in STEPS), default=-1)
     shown = [step for step in STEPS if step in ALWAYS_SHOWN or STEPS.index(step) <= at]
     steps = []
@@ -153,121 +118,42 @@ def lifecycle_steps(trade: Trade, now: datetime) -> list[Step]:
         steps.append(Step(step.value.capitalize(), kind, reached[step] if kind else missing, step is current))
     if current is not None and current not in STEPS:
         steps.append(Step(current.value.capitalize(), "bad", reached.get(current, ""), True))
-    if (state := State(trade.state)) in ENDS:
-        steps.append(Step(ENDS[state], "bad" if state is State.CANCELLED else "done", _ended(trade, now), False))
+    if (state := standing.state) in ENDS:
+        steps.append(Step(ENDS[state], "bad" if state is State.CANCELLED else "done", _ended(telling, now), False))
     return steps
 
 
-def _reached(trade: Trade, now: datetime) -> dict[Status, SafeString]:
-    """When each status was reached since the last event that set new values."""
-    rows = Event.objects.filter(trade=trade).exclude(status_after="").order_by("position")
-    reached: dict[Status, SafeString] = {}
-    before = ""
-    for event_class, after, event_time, recorded_at in rows.values_list("event_class", "status_after", "event_time", "recorded_at"):
-        if event_class in RESETTING and after != before:
-            reached.clear()
-        if after != before:
-            reached[Status(after)] = words.time_tag(event_time or recorded_at, now)
-        before = after
-    return reached
+def _reached(telling: Telling, now: datetime) -> dict[Status, SafeString]:
+    """When each status was reached since the last event, in business order, that set new values."""
+    reached: dict[Status, datetime] = {}
+    before: Status | None = None
+    for known, chapter in telling.in_business_order():
+        if chapter.status is not None and chapter.status is not before:
+            if known.happening.event_class in RESETTING:
+                reached.clear()
+            reached[chapter.status] = known.time
+        before = chapter.status or before
+    return {status: words.time_tag(time, now) for status, time in reached.items()}
 
 
-def _ended(trade: Trade, now: datetime) -> SafeString | str:
+def _ended(telling: Telling, now: datetime) -> SafeString | str:
     """When the trade came into the state that it ended in."""
-    rows = Event.objects.filter(trade=trade)
-    last_other = rows.exclude(state_after=trade.state).order_by("-position").values_list("position", flat=True)[:1]
-    since = next(iter(last_other), 0)
-    first = rows.filter(position__gt=since).order_by("position").values_list("event_time", "recorded_at").first()
-    return words.time_tag(first[0] or first[1], now) if first else ""
-
-
-# History
-
-
-def history_of(trade: Trade, address: TradeAddress, selected: int, params: Mapping[str, str], now: datetime) -> History:
-    """The window of the history around `params["around"]`, by default around the selected event.
-
-    Positions run from 1 without gap, so a window is a range of positions: the index answers it however long the history is.
-    """
-    newest_first = params.get("order") != "oldest"
-    low, high = _window(trade.event_count, _number(params.get("around", "")) or selected or trade.event_count)
-    rows = Event.objects.filter(trade=trade, position__range=(low, high)).only(*LISTED)
-    rows = rows.order_by("-position" if newest_first else "position")
-    order = {} if newest_first else {"order": "oldest"}
-    here = address.event(selected, **({} if order else {"order": "oldest"})) if selected else address.page()
-
-    def beside(around: int) -> str:
-        return address.event(selected or around, **order, around=str(around))
-
-    return History(
-        items=[item_of(row, address, now, selected, **order) for row in rows],
-        newest_first=newest_first,
-        other_order=here,
-        newer=beside(high + 1) if high < trade.event_count else "",
-        older=beside(low - 1) if low > 1 else "",
-        span=f"{low:,} to {high:,} of {trade.event_count:,}" if trade.event_count > WINDOW else words.plural(trade.event_count, "event"),
-    )
-
-
-def item_of(event: Event, address: TradeAddress, now: datetime, selected: int = 0, **query: str) -> Item:
-    """An event in the words of the history."""
-    badges = [words.CLASSES.get(event.event_class, Badge(event.event_class, "", "circle-dot"))]
-    if event.status:
-        badges.append(words.status_badge(event.status))
-    said = [event.event_kind.replace("_", " ").lower(), f"version {event.version}" if event.version is not None else ""]
-    said.append(f"at {words.full(event.event_time)}" if event.event_time else "no time stated")
-    return Item(
-        position=event.position,
-        href=address.event(event.position, **query),
-        badges=badges,
-        recorded=words.time_tag(event.recorded_at, now),
-        line=", ".join(word for word in said if word),
-        reason=event.reason,
-        flags=[FLAG_WORDS[Flag(flag)] if flag in Flag.__members__ else str(flag) for flag in event.flags],
-        is_selected=event.position == selected,
-    )
-
-
-def _window(count: int, around: int) -> tuple[int, int]:
-    """The positions of the window that holds `around`; windows are full from the newest end."""
-    around = min(max(around, 1), max(count, 1))
-    high = count - (count - around) // WINDOW * WINDOW
-    return max(1, high - WINDOW + 1), high
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    since: datetime | None = None
+    for known, chapter in telling.in_business_order():
+        if chapter.state is not telling.story.standing.state:
+            since = None
+        elif since is None:
+            since = known.time
+    return words.time_tag(since, now) if since else ""
 
 
 # One event
 
 
-def fields_of(event: Event) -> list[tuple[str, str | SafeString]]:
-    """Everything the document says about this event, field by field."""
-    stated = {
-        "event class": event.event_class, "event kind": event.event_kind, "status": event.status, "version": event.version,
-        "sequence": event.sequence, "sender": event.sender, "message id": event.document_message_id,
-        "correlation id": event.correlation_id, "in reply to": event.in_reply_to, "event time as stated": event.event_time_text,
-        "trade date": words.day(event.trade_date), "reason": event.reason,
-    }  # fmt: skip
-    fields: list[tuple[str, str | SafeString]] = [(name, str(value)) for name, value in stated.items() if value not in (None, "")]
-    if event.event_time:
-        fields.append(("event time", words.full_tag(event.event_time)))
-    fields += _flattened("", event.details)
-    fields.append(("state after", event.state_after.capitalize()))
-    fields.append(("status after", event.status_after.capitalize() or words.ABSENT))
-    return fields
-
-
-def _flattened(path: str, value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flattened(f"{path} › {key}" if path else str(key).replace("_", " "), inner)
-    elif isinstance(value, list):
-        for number, inner in enumerate(value, start=1):
-            yield from _flattened(f"{path} {number}", inner)
-    elif value not in (None, ""):
-        yield path, str(value)
+def copies_of(message: Message, moment: datetime | None) -> QuerySet[Message]:
+    """The messages with the same content that arrived later and had no effect, as far as known at the moment."""
+    rows = Message.objects.filter(repeats_message=message, outcome=Message.Outcome.DUPLICATE).defer("body", "attributes").order_by("pk")
+    return rows if moment is None else rows.filter(recorded_at__lte=moment)
 
 
 def transport_of(message: Message) -> list[tuple[str, str | SafeString, bool]]:

@@ -53,7 +53,7 @@ def publish_form(request: HttpRequest, form: UploadForm, source: Upload.Source) 
 def upload(request: HttpRequest, pk: int) -> HttpResponse:
     """What became of each document of an upload; htmx asks again until everything is recorded, and gets 204 when nothing changed."""
     shown = get_object_or_404(Upload.objects.select_related("created_by"), pk=pk)
-    context = upload_view.context_of(shown, request.GET.get("page", "1"), timezone.now())
+    context = upload_view.context_of(shown, request.GET, timezone.now())
     if wants_fragment(request) and request.GET.get("seen") == context["version"]:
         return nothing_new()
     return fragment(render(request, "trades/upload_files.html" if wants_fragment(request) else "trades/upload.html", context))

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from trades.web import blotter, preferences, quarantine_pages, sign_in, trade_pages, uploads
+from trades.web import blotter, inspect_pages, preferences, quarantine_pages, sign_in, trade_pages, uploads
 
 urlpatterns = [
     path("", blotter.blotter, name="blotter"),
@@ -17,10 +17,12 @@ urlpatterns = [
     path("uploads/<int:pk>/", uploads.upload, name="upload"),
     path("uploads/<int:pk>/documents/<int:document_pk>/original", uploads.document_original, name="document_original"),
     path("quarantine/", quarantine_pages.quarantine_list, name="quarantine"),
+    path("reference/", quarantine_pages.reference_list, name="reference"),
     path("quarantine/<int:pk>/", quarantine_pages.message, name="message"),
     path("quarantine/<int:pk>/raw", quarantine_pages.message_raw, name="message_raw"),
     path("quarantine/<int:pk>/replay/", quarantine_pages.replay, name="replay"),
     path("quarantine/<int:pk>/discard/", quarantine_pages.discard, name="discard"),
+    path("inspect/", inspect_pages.inspect, name="inspect"),
     path("theme/", preferences.choose_theme, name="theme"),
     path("sign-in/", sign_in.SignIn.as_view(), name="login"),
     path("sign-out/", LogoutView.as_view(), name="logout"),

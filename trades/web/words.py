@@ -18,7 +18,9 @@ from trades.lifecycle import State, Status, processing_status
 from trades.messages.facts import EventClass
 
 ABSENT = mark_safe('<span class="dim" aria-hidden="true">–</span><span class="vh">not provided</span>')
-_LONG_NUMBER = re.compile(r"(?<![\d.,])-?\d{4,}(?![\d,])")
+_LONG_NUMBER = re.compile(r"(?<![\d.,\w])([+-]?)(\d{4,})(?![\d,])")
+_THREES = re.compile(r"(?<=\d)(?=(?:\d{3})+$)")
+_WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def icon(name: str) -> SafeString:
@@ -79,10 +81,12 @@ OUTCOMES: dict[str, Badge] = {
     "HELD": Badge("Held", "warn", "clock"),
     "QUARANTINED": Badge("Quarantined", "bad", "circle-x"),
     "DISCARDED": Badge("Discarded", "void", "ban"),
+    "REFERENCE": Badge("Reference", "", "book-open"),
 }
 WAITING = Badge("Waiting to be sent", "warn", "clock")
 ON_ITS_WAY = Badge("In the queue", "info", "send")
 REFUSED = Badge("Refused", "bad", "circle-x")
+REFERENCE = OUTCOMES["REFERENCE"]
 
 
 def class_word(event_class: str) -> str:
@@ -159,7 +163,24 @@ def duration(length: timedelta) -> str:
 
 def grouped(text: str) -> str:
     """Decimal text with its whole part grouped in threes and a true minus sign: "10000000.5 EUR" gives "10,000,000.5 EUR"."""
-    return re.sub(r"(?<!\S)-(?=\d)", "\N{MINUS SIGN}", _LONG_NUMBER.sub(lambda number: f"{int(number[0]):,}", text))
+    return re.sub(r"(?<!\S)-(?=[\d.])", "\N{MINUS SIGN}", _LONG_NUMBER.sub(lambda number: number[1] + _THREES.sub(",", number[2]), text))
+
+
+def amount(stated: str, unit: str = "") -> SafeString | str:
+    """Decimal text grouped for reading, then its unit. The exact text goes along where grouping changed it."""
+    shown = grouped(stated)
+    number = shown if shown == stated else format_html('<data value="{}" title="stated as {}">{}</data>', stated, stated, shown)
+    return format_html("{} {}", number, unit) if unit else number
+
+
+def spaced(name: str) -> str:
+    """A name written in one word as several, in lower case: "fixedRate" gives "fixed rate"."""
+    return _WORD_STARTS.sub(" ", name).replace("_", " ").lower()
+
+
+def cut(text: str, most: int) -> str:
+    """The text, cut where it is longer than so many characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def place(line: int | None, column: int | None) -> str:

@@ -21,7 +21,7 @@ from rich.progress import Progress
 from trades import publishing, sqs
 from trades.management.database import require_database
 from trades.models import Document, Publication, Refusal, Upload
-from trades.publishing import IncomingDocument
+from trades.publishing import REFERENCE, IncomingDocument
 
 PATIENCE_SECONDS = 30
 MANY = 20
@@ -32,7 +32,7 @@ class Command(BaseCommand):
 
     help = (
         "Publish XML files to the SQS FIFO queue, through the outbox. Prints MessageId and MD5OfMessageBody of each message. "
-        "Exit status 0 means that every message was published."
+        "Exit status 0 means that every message about a trade was published."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -144,7 +144,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"{document.name}: {publication.summary}")
                 self.stdout.write(f"  waits in the outbox, relay_publications will send it: {reason}")
         for refusal in document.refusals.all():
-            self.complete = False
+            is_reference = refusal.code == REFERENCE
+            self.complete &= is_reference
             place = f"line {refusal.line}, column {refusal.column}: " if refusal.line else ""
             if self.as_json:
                 self.stdout.write(
@@ -159,7 +160,8 @@ class Command(BaseCommand):
                     )
                 )
             else:
-                self.stdout.write(f"{document.name}: refused: {place}{refusal.reason}")
+                word = "reference" if is_reference else "refused"
+                self.stdout.write(f"{document.name}: {word}: {place}{refusal.reason}")
 
     def _line(self, document: Document, publication: Publication, problem: str) -> None:
         line = {
