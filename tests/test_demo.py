@@ -53,7 +53,7 @@ def test_the_files_are_numbered_in_publishing_order() -> None:
 def test_the_day_has_something_of_everything() -> None:
     day = list(events())
 
-    assert len({event.trade_id for event in day}) == 12
+    assert len({event.trade_id for event in day}) == 15
     wanted = {"BOOK", "UPDATE", "CORRECT", "CANCEL", "TERMINATE", "REINSTATE", "STATUS"}
     assert {event.event_class for event in day} == {EventClass(name) for name in wanted}
     assert {"RECEIVED", "CHECKED", "CONFIRMED", "REJECTED", "DISPUTED"} <= {event.status for event in day}

@@ -30,9 +30,12 @@ STANDINGS: dict[str, tuple[str, str, int | None, int]] = {
     "T-10046": ("LIVE", "REJECTED", 1, 2),
     "T-10047": ("LIVE", "CONFIRMED", 1, 4),
     "T-10048": ("LIVE", "CHECKED", 1, 2),
-    "T-10049": ("LIVE", "CONFIRMED", 1, 2),
+    "T-10049": ("LIVE", "RECEIVED", 3, 3),
     "T-10050": ("LIVE", "RECEIVED", 1, 1),
     "CDS-7781": ("TERMINATED", "RECEIVED", 2, 2),
+    "100201": ("LIVE", "RECEIVED", None, 1),
+    "100202": ("CANCELLED", "RECEIVED", None, 3),
+    "000000NRTHGATEBANK40FXF20261120088": ("LIVE", "RECEIVED", None, 1),
     "FXF-3302": ("LIVE", "CONFIRMED", None, 2),
 }
 DEMO_TRADES = set(STANDINGS)
