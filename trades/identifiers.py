@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.db import OperationalError
+
 from trades import bulk
 from trades.messages.facts import EventClass, TradeEvent, TradeId
 from trades.models import Event, Trade, TradeIdentifier
 
 # These are about an earlier event, so under an id never seen they may belong to a trade known by another.
 REFERRING = frozenset({EventClass.CORRECT, EventClass.RETRACT, EventClass.CANCEL})
+MOST_ROUNDS = 20  # each means that another worker has just made one of the ids
 MOST = 255  # characters of an id that are kept to be shown; the key is made of all of them
 
 Thread = tuple[str, str]
@@ -101,7 +104,11 @@ def match(facts: Sequence[TradeEvent], now: datetime) -> Matched:
     keys = keys_of(facts)
     maker = _Maker(now)
     known = known_trades(keys.values())
+    rounds = 0
     while not maker.make(planned := plan(facts, keys, known)):
+        rounds += 1
+        if rounds == MOST_ROUNDS:
+            raise OperationalError("other workers were faster with these ids again and again")
         # Another worker was faster with one of the ids. It has committed, so its ids are to be seen now.
         known = {key: pk for key, pk in known_trades(keys.values()).items() if key not in maker.ids}
     maker.tidy(planned)
