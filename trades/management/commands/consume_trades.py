@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.utils import timezone
 
-from trades import consumer, sqs
+from trades import consumer, dialects, sqs
 from trades.management.arguments import at_least, between
 from trades.management.database import require_database
 from trades.stopping import stop_on_signals
@@ -46,6 +46,7 @@ class Command(BaseCommand):
             sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know every character of a body
         require_database()
         connection.close()
+        dialects.in_use()  # read before the first message waits for it
         how = consumer.Settings(
             wait=options["wait"],
             receivers=options["receivers"],
