@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from lxml import etree
 
-from trades.messages.fields import MappingError, as_list, check_keys
+from trades.messages.fields import MappingError, as_list, check_keys, local_name, namespace_of
 
 D = TypeVar("D")
 
@@ -33,10 +33,10 @@ class Envelope:
 
     def is_around(self, root: etree._Element) -> bool:
         """Whether this element is such an envelope."""
-        name = etree.QName(root)
-        if not any(fnmatchcase(name.namespace or "", pattern) for pattern in self.namespaces):
+        namespace, name = namespace_of(root), local_name(root)
+        if not any(fnmatchcase(namespace, pattern) for pattern in self.namespaces):
             return False
-        return any(fnmatchcase(name.localname, pattern) for pattern in self.roots)
+        return any(fnmatchcase(name, pattern) for pattern in self.roots)
 
 
 def read_envelopes(text: str, source: str) -> list[Envelope]:
@@ -79,7 +79,7 @@ def headers(message: etree._Element, root: etree._Element, envelopes: Sequence[E
     names = {name for envelope in envelopes if envelope.is_around(root) for name in envelope.headers}
     around = [message, *message.iterancestors()]
     beside = [child for element in around if element is not root for child in element.itersiblings("*", preceding=True)]
-    return [element for element in beside if etree.QName(element).localname in names]
+    return [element for element in beside if local_name(element) in names]
 
 
 def _envelope(spec: dict[str, object], where: str) -> Envelope:

@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from trades.models import Document, Event, Message, Publication, Refusal, Upload
+from trades.publishing import REFERENCE
 from trades.web import words
 from trades.web.trade_view import event_address, message_address
 from trades.web.words import Badge
@@ -26,7 +27,6 @@ FILES_PER_PAGE = 200
 MOST_EXCERPTS = 20
 EXCERPT_FROM_UP_TO = 512 * 1024  # bytes
 PARTS_SHOWN = 100  # messages of one file
-REFERENCE = "reference"  # code of a refusal of what is known and no trade event
 
 
 @dataclass(frozen=True, slots=True)
