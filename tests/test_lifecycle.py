@@ -77,7 +77,7 @@ def test_every_flag_is_explained_in_a_sentence_of_its_own() -> None:
 
 
 def test_flags_of_the_arrival_are_few_and_known() -> None:
-    assert {F.LATE, F.GROUP_GAP, F.TWO_TRADES} == ARRIVAL_FLAGS
+    assert {F.LATE, F.GROUP_GAP, F.OVERTAKEN, F.TWO_TRADES} == ARRIVAL_FLAGS
 
 
 def walk(*happenings: Happening) -> Standing:

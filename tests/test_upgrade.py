@@ -1,12 +1,14 @@
-"""A database of the release before business order is taken over by its migration."""
+"""Databases of earlier releases are taken over by the migrations."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -15,7 +17,7 @@ from tests.support.native import NOON, native, received
 from trades import history
 from trades.identifiers import trade_key
 from trades.messages.facts import TradeId
-from trades.models import Event, Trade, TradeIdentifier
+from trades.models import Event, Message, Trade, TradeIdentifier
 
 BEFORE = [("trades", "0002_roles")]
 
@@ -70,3 +72,22 @@ def test_trades_of_the_release_before_keep_their_histories_and_are_told_anew_at_
     assert list(Event.objects.filter(trade__trade_id="T-1").order_by("place").values_list("version", "flags")) == [
         (1, ["GROUP_GAP"]), (2, []), (3, []),
     ]  # fmt: skip
+
+
+def test_what_was_settled_in_the_release_before_keeps_its_time_and_viewers_see_the_workers(models_before: Callable[[str], Any]) -> None:
+    def message(outcome: str, *actions: str) -> None:
+        moments = {"received_at": NOON, "recorded_at": NOON}
+        row = models_before("Message").objects.create(queue="Q", message_id=uuid.uuid4(), group_id="G", size=1, outcome=outcome, **moments)
+        for number, action in enumerate(actions):
+            at = NOON + timedelta(minutes=number)
+            models_before("AuditEntry").objects.create(at=at, action=action, message=row)
+
+    message("QUARANTINED", "replay refused")
+    message("RECORDED", "replay refused", "replay")
+    message("DISCARDED", "discard")
+    message("RECORDED")
+
+    call_command("migrate", verbosity=0)
+
+    assert list(Message.objects.order_by("id").values_list("settled_at", flat=True)) == [None, NOON + timedelta(minutes=1), NOON, None]
+    assert Group.objects.get(name="viewer").permissions.filter(codename="view_worker").exists()

@@ -50,11 +50,12 @@ class Flag(StrEnum):
     ORDER_CONFLICT = "ORDER_CONFLICT"
     LATE = "LATE"
     GROUP_GAP = "GROUP_GAP"
+    OVERTAKEN = "OVERTAKEN"
     TWO_TRADES = "TWO_TRADES"
 
 
 # Facts of the arrival, kept for ever; all other flags are facts of the business order and are told anew with it.
-ARRIVAL_FLAGS = frozenset({Flag.LATE, Flag.GROUP_GAP, Flag.TWO_TRADES})
+ARRIVAL_FLAGS = frozenset({Flag.LATE, Flag.GROUP_GAP, Flag.OVERTAKEN, Flag.TWO_TRADES})
 
 FLAG_WORDS: dict[Flag, str] = {
     Flag.PENDING: "No book of this trade stands before this event; it takes effect once the trade is booked.",
@@ -65,10 +66,11 @@ FLAG_WORDS: dict[Flag, str] = {
     Flag.SKIPPED_STEP: "A step between the previous status and this one was not seen.",
     Flag.GAP: "At least one version between this event and those before it is missing.",
     Flag.VERSION_CONFLICT: "Another event of the same class states the same version with other content; both are kept.",
-    Flag.ORDER_ASSUMED: "The documents do not say whether this event or the one before it came first; the order of arrival was taken.",
+    Flag.ORDER_ASSUMED: "The documents do not say whether this event or the one before it came first; this order is assumed.",
     Flag.ORDER_CONFLICT: "What this event and others state about their order is contradictory; the stronger evidence was taken.",
     Flag.LATE: "Arrived after events that it belongs before.",
     Flag.GROUP_GAP: "A message of the same message group before this one is in quarantine.",
+    Flag.OVERTAKEN: "Later messages of its message group were, or may have been, recorded before it.",
     Flag.TWO_TRADES: "By its ids or its thread this message is about more than one trade here; the histories are linked, not merged.",
 }
 # A copy of a message makes no event: it is an outcome of the message, not a flag.

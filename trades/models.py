@@ -6,6 +6,7 @@ No HTTP, no queue, no parsing here. Messages and events are never changed in sub
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -108,10 +109,8 @@ class Publication(models.Model):
     objects = PublicationQuerySet.as_manager()
 
     class Meta:
-        indexes = [
-            # What the relay looks for: only unsent rows are in this index.
-            models.Index(fields=["queue", "id"], name="publication_unsent", condition=Q(state="PENDING")),
-        ]
+        # What the relay looks for: only unsent rows are in this index.
+        indexes = [models.Index(fields=["queue", "id"], name="publication_unsent", condition=Q(state="PENDING"))]
 
     def __str__(self) -> str:
         return str(self.publication_id)
@@ -202,6 +201,7 @@ class Message(models.Model):
         QUARANTINED = "QUARANTINED", "Quarantined"
         DISCARDED = "DISCARDED", "Discarded"
         REFERENCE = "REFERENCE", "Not a trade event"
+        CORRECTED = "CORRECTED", "Corrected"
 
     queue = models.CharField(max_length=80)
     message_id = models.CharField(max_length=100)
@@ -230,16 +230,30 @@ class Message(models.Model):
     line = models.PositiveIntegerField(null=True)
     column = models.PositiveIntegerField(null=True)
     element = models.CharField(max_length=255, blank=True)
+    stated_trade_id = models.CharField(max_length=255, blank=True, help_text="the trade a refused message names, if that could be read")
+    # The message that brought the same publication id with other content.
+    conflicts_with = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="conflicts", db_index=False)
+    via_dead_letter = models.BooleanField(default=False, help_text="SQS had given up delivering it; taken from the dead-letter queue")
+    # The message that this one, written by a person, stands in for.
+    corrects = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="corrections", db_index=False)
+    settled_at = models.DateTimeField(null=True, help_text="when a person replayed, corrected or discarded it")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["queue", "message_id"], name="message_once_per_queue")]
+        constraints = [
+            models.UniqueConstraint(fields=["queue", "message_id"], name="message_once_per_queue"),
+            models.UniqueConstraint(fields=["corrects"], name="message_corrected_once", condition=Q(corrects__isnull=False)),
+        ]
         indexes = [
             models.Index(fields=["-id"], name="message_quarantined", condition=Q(outcome="QUARANTINED")),
             models.Index(fields=["-id"], name="message_reference", condition=Q(outcome="REFERENCE")),
             models.Index(fields=["queue", "group_id", "id"], name="message_held_in_order", condition=Q(outcome="HELD")),
             models.Index(fields=["repeats_message"], name="message_copies", condition=Q(repeats_message__isnull=False)),
+            models.Index(fields=["conflicts_with"], name="message_conflicts", condition=Q(conflicts_with__isnull=False)),
+            models.Index(fields=["stated_trade_id"], name="message_stated_trade", condition=Q(stated_trade_id__gt="")),
+            models.Index(F("settled_at").desc(), F("id").desc(), name="message_settled", condition=Q(settled_at__isnull=False)),
+            models.Index(fields=["queue", "group_id", "id"], name="message_settled_group", condition=Q(settled_at__isnull=False)),
         ]
-        permissions = [("settle", "Can replay and discard quarantined messages")]
+        permissions = [("settle", "Can replay, correct and discard quarantined messages")]
 
     def __str__(self) -> str:
         return self.message_id
@@ -303,17 +317,83 @@ class Hold(models.Model):
         return f"{self.queue} {self.group_id}"
 
 
+class AppendOnlyQuerySet(models.QuerySet[Any]):
+    """Rows that are added and read; neither changed nor deleted."""
+
+    def update(self, **kwargs: Any) -> int:
+        """Raises TypeError."""
+        raise TypeError(f"Rows of {self.model.__name__} are never changed.")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Raises TypeError."""
+        raise TypeError(f"Rows of {self.model.__name__} are never deleted.")
+
+
 class AuditEntry(models.Model):
     """Who did what to a message, and why. Append-only."""
 
+    class Action(models.TextChoices):
+        REPLAY = "replay", "Replay"
+        REPLAY_REFUSED = "replay refused", "Replay refused"
+        CORRECT = "correct", "Correct and replay"
+        DISCARD = "discard", "Discard"
+        UNDO_DISCARD = "undo discard", "Undo discard"
+        HELD = "held", "Wait behind an earlier message"
+
     at = models.DateTimeField()
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
-    action = models.CharField(max_length=40)
+    origin = models.CharField(max_length=150, blank=True, help_text="where it was done if nobody was signed in: the command and its user")
+    action = models.CharField(max_length=40, choices=Action.choices)
     message = models.ForeignKey(Message, on_delete=models.PROTECT, related_name="audit")
     note = models.TextField(blank=True)
+
+    objects = AppendOnlyQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "audit entries"
 
     def __str__(self) -> str:
         return f"{self.action} {self.message_id}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store a new entry. Raises TypeError for one that is stored already."""
+        if not self._state.adding:
+            raise TypeError("Audit entries are never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Raises TypeError."""
+        raise TypeError("Audit entries are never deleted.")
+
+
+class Worker(models.Model):
+    """One worker process, as it last reported. Its row is written every few seconds at most, and says nothing of order."""
+
+    class State(models.TextChoices):
+        STARTING = "STARTING", "Starting"
+        IDLE = "IDLE", "Idle"
+        WORKING = "WORKING", "Working"
+        WAITING = "WAITING", "Waiting for queue or database"
+        STOPPING = "STOPPING", "Stopping"
+        STOPPED = "STOPPED", "Stopped"
+
+    key = models.UUIDField(unique=True, default=uuid.uuid4)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    version = models.CharField(max_length=40)
+    queue = models.CharField(max_length=80)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.STARTING)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(help_text="last heartbeat")
+    last_poll_at = models.DateTimeField(null=True, help_text="when the queue last answered a receive, empty or not")
+    received = models.PositiveBigIntegerField(default=0, help_text="messages, since it started")
+    recorded = models.PositiveBigIntegerField(default=0, help_text="of these, stored for the first time")
+    repeats = models.PositiveBigIntegerField(default=0, help_text="of these, acknowledged without effect")
+    failures = models.PositiveBigIntegerField(default=0, help_text="times that the queue or the database was away")
+    last_error = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-seen_at"], name="worker_seen")]
+
+    def __str__(self) -> str:
+        return f"{self.host} {self.pid}"
