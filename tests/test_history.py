@@ -10,7 +10,7 @@ from django.db import DataError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.support.native import NOON, native, received, several
-from trades import history, ledger
+from trades import history, ledger, quarantine
 from trades.models import Event, Hold, Message, Trade
 from trades.sqs import Received
 
@@ -105,6 +105,117 @@ def test_the_same_publication_with_other_content_is_a_conflict_for_a_person() ->
     assert conflict.code == "publication-conflict"
     assert str(publication_id) in conflict.reason
     assert story() == [(1, "BOOK")]
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_conflict_is_linked_to_the_message_that_came_first_and_names_its_trade(batches: int) -> None:
+    publication_id = uuid.uuid4()
+    first, other = (received(native("T-1", event, 1), publication_id=publication_id) for event in ("BOOK", "CANCEL"))
+
+    for batch in [(first, other)] if batches == 1 else [(first,), (other,)]:
+        record(*batch)
+    report = record(other)
+
+    original, conflict = Message.objects.order_by("id")
+    assert (conflict.conflicts_with, conflict.publication_id, conflict.stated_trade_id) == (original, None, "T-1")
+    assert list(original.conflicts.all()) == [conflict]
+    assert (report.repeats, story()) == (1, [(1, "BOOK")])
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_a_conflict_sent_again_under_another_message_id_is_a_repeat_of_the_conflict(batches: int) -> None:
+    publication_id, text = uuid.uuid4(), native("T-1", "CANCEL", 2)
+    first = received(native("T-1"), publication_id=publication_id)
+    again = [received(text, publication_id=publication_id) for _ in range(3)]
+    other = received(native("T-1", "UPDATE", 3), publication_id=publication_id)
+
+    ends = {1: [5], 2: [2, 5], 3: [1, 4, 5]}[batches]
+    for start, end in zip([0, *ends], ends, strict=False):
+        record(*[first, *again, other][start:end])
+
+    assert list(Message.objects.order_by("id").values_list("outcome", "repeats", "body")) == [
+        ("RECORDED", 0, first.body),
+        ("QUARANTINED", 2, text),
+        ("HELD", 0, other.body),
+    ]
+    original = Message.objects.get(outcome=Outcome.RECORDED)
+    assert original.conflicts.count() == 2
+
+
+@pytest.mark.parametrize("act", ["replay", "correct", "discard"])
+def test_a_conflict_that_a_person_settled_is_a_repeat_when_it_is_sent_again(act: str) -> None:
+    publication_id = uuid.uuid4()
+    text = native("T-1", "CANCEL", 2)
+    record(received(native("T-1"), publication_id=publication_id), received(text, publication_id=publication_id))
+    conflict, who = Message.objects.get(outcome=Outcome.QUARANTINED), quarantine.Actor(None, "command line, root")
+    if act == "replay":
+        quarantine.replay(conflict, actor=who, now=NOON)
+    elif act == "correct":
+        quarantine.correct(conflict, native("T-1", "UPDATE", 2), actor=who, reason="version", now=NOON)
+    else:
+        quarantine.discard(conflict, actor=who, reason="wrong file", now=NOON)
+    events, messages = Event.objects.count(), Message.objects.count()
+
+    report = record(received(text, publication_id=publication_id))
+
+    conflict.refresh_from_db()
+    assert (report.repeats, conflict.repeats) == (1, 1)
+    assert (Event.objects.count(), Message.objects.count(), Hold.objects.count()) == (events, messages, 0)
+
+
+@pytest.mark.parametrize("is_conflict", [False, True])
+def test_the_number_of_queries_for_publications_known_does_not_depend_on_how_many_they_are(is_conflict: bool) -> None:
+    def queries(first: int, count: int) -> int:
+        ids = {n: uuid.uuid4() for n in range(first, first + count)}
+        texts = {n: native(f"T-{n}") for n in ids}
+        record(*(received(texts[n], f"T-{n}", publication_id=ids[n]) for n in ids))
+        if is_conflict:
+            texts = {n: native(f"T-{n}", version=2) for n in ids}
+            record(*(received(texts[n], f"T-{n}", publication_id=ids[n]) for n in ids))
+        again = [received(texts[n], f"T-{n}", publication_id=ids[n]) for n in ids]
+        with CaptureQueriesContext(connection) as captured:
+            record(*again)
+        assert Message.objects.filter(group_id=f"T-{first}").count() == 1 + is_conflict
+        return len(captured)
+
+    assert queries(0, 2) == queries(1000, 50)
+
+
+def test_a_message_that_comes_twice_in_one_batch_is_counted() -> None:
+    message = received(native("T-1"))
+
+    record(message, message)
+
+    assert Message.objects.get().repeats == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "trade_id"),
+    [
+        (native("T-7").replace("<Version>1<", "<Version>one<"), "T-7"),
+        (several(native("T-8"), native("T-9").replace("<Version>1<", "<Version>one<")), "T-8"),
+        (native("T-7").replace("<TradeId>T-7</TradeId>", ""), ""),
+        ("<TradeStatus><TradeId>T-7</TradeStatus>", ""),
+        ("<unknown><TradeId>T-7</TradeId></unknown>", ""),
+    ],
+)
+def test_a_refused_message_names_its_trade_where_that_can_be_read(body: str, trade_id: str) -> None:
+    record(received(body))
+
+    assert Message.objects.values_list("outcome", "stated_trade_id").get() == ("QUARANTINED", trade_id)
+
+
+def test_a_message_that_the_database_refuses_names_its_trade(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(entries: list[ledger.Entry], **kwargs: object) -> ledger.Entered:
+        if entries:
+            raise DataError("value out of range")
+        return ledger.Entered()
+
+    monkeypatch.setattr(ledger, "enter", refusing)
+
+    record(received(native("T-7")))
+
+    assert Message.objects.values_list("code", "stated_trade_id", "dialect").get() == ("not-storable", "T-7", "native")
 
 
 @pytest.mark.parametrize("batches", [1, 2])

@@ -15,7 +15,8 @@ MOST_LINES = 400
 # What each part of trades/ may import of the others; every part may import itself.
 TELLING = {"messages", "lifecycle", "order", "course"}
 RECORDING = TELLING | {
-    "models", "dialects", "identifiers", "description", "retelling", "ledger", "sqs", "history", "quarantine", "publishing", "asof",
+    "models", "dialects", "identifiers", "description", "retelling", "ledger", "sqs", "history", "corrections", "quarantine",
+    "rehearsal", "dead_letters", "publishing", "asof",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "messages": set(),
@@ -25,6 +26,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"lifecycle", "messages"},
     "dialects": {"messages"},
     "sqs": set(),
+    "queues": {"sqs"},
+    "visibility": {"sqs"},
+    "receiving": {"sqs"},
+    "heartbeat": {"models", "history"},
     "logs": set(),
     "stopping": set(),
     "bulk": set(),
@@ -34,15 +39,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": TELLING | {"models", "bulk", "identifiers", "description", "retelling"},
     "asof": TELLING | {"models", "description", "retelling"},
     "history": {"messages", "lifecycle", "models", "ledger", "bulk", "sqs", "dialects"},
-    "quarantine": {"messages", "lifecycle", "models", "ledger", "history"},
+    "corrections": {"messages", "models", "history"},
+    "quarantine": {"messages", "models", "ledger", "history", "corrections", "dead_letters"},
+    "rehearsal": {"messages", "models", "corrections", "quarantine"},
+    "dead_letters": {"messages", "sqs", "history"},
     "publishing": {"messages", "models", "sqs", "dialects", "identifiers"},
-    "consumer": {"sqs", "history", "stopping"},
+    "consumer": {"sqs", "history", "stopping", "visibility", "receiving", "heartbeat"},
     "apps": {"sqs", "dialects"},
     "web": RECORDING,
     "templatetags": {"web"},
     "admin": RECORDING | {"web"},
     "portal": RECORDING,
-    "management": RECORDING | {"consumer", "stopping", "portal"},
+    "management": RECORDING | {"queues", "consumer", "stopping", "portal"},
     "migrations": set(),
 }
 # These know the vocabulary of messages, not how they are read.

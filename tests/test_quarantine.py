@@ -13,6 +13,7 @@ from tests.support.native import NOON, native, received
 from tests.support.waiting import wait_until
 from trades import history, identifiers, ledger, messages, quarantine
 from trades.models import AuditEntry, Event, Hold, Message
+from trades.quarantine import Actor
 from trades.sqs import Received
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +48,7 @@ def test_a_discarded_message_lets_what_waited_into_the_history_in_order(alice: U
     record(received(native("T-1")), received(BAD), received(native("T-1", "STATUS", 1, "CHECKED")))
     record(received(native("T-1", "CANCEL", 2)))
 
-    result = quarantine.discard(the_quarantined(), user=alice, reason="sent by mistake", now=NOON)
+    result = quarantine.discard(the_quarantined(), actor=Actor(alice), reason="sent by mistake", now=NOON)
 
     assert result.recorded == 2
     assert story() == [(1, "BOOK"), (2, "STATUS"), (3, "CANCEL")]
@@ -61,7 +62,7 @@ def test_discarding_needs_a_reason(alice: User) -> None:
     record(received(BAD))
 
     with pytest.raises(ValueError, match="reason"):
-        quarantine.discard(the_quarantined(), user=alice, reason="  ", now=NOON)
+        quarantine.discard(the_quarantined(), actor=Actor(alice), reason="  ", now=NOON)
 
     assert the_quarantined()
 
@@ -69,7 +70,7 @@ def test_discarding_needs_a_reason(alice: User) -> None:
 def test_a_replay_of_a_message_that_is_still_not_understood_says_why_and_keeps_the_hold(alice: User) -> None:
     record(received(BAD), received(native("T-1")))
 
-    result = quarantine.replay(the_quarantined(), user=alice, now=NOON)
+    result = quarantine.replay(the_quarantined(), actor=Actor(alice), now=NOON)
 
     assert result.recorded == 0
     assert result.still
@@ -81,7 +82,7 @@ def test_a_replay_records_the_message_before_what_waited(alice: User, monkeypatc
     record(received(native("T-1")), received(BAD), received(native("T-1", "CANCEL", 3)))
     understand_everything(monkeypatch)
 
-    result = quarantine.replay(the_quarantined(), user=alice, now=NOON)
+    result = quarantine.replay(the_quarantined(), actor=Actor(alice), now=NOON)
 
     assert result.recorded == 2
     assert story() == [(1, "BOOK"), (2, "UPDATE"), (3, "CANCEL")]
@@ -91,7 +92,7 @@ def test_a_replay_records_the_message_before_what_waited(alice: User, monkeypatc
 def test_the_next_bad_message_that_waited_is_quarantined_and_holds_the_rest(alice: User) -> None:
     record(received(BAD + "1"), received(native("T-1")), received(BAD + "2"), received(native("T-1", "CANCEL", 2)))
 
-    quarantine.discard(the_quarantined(), user=alice, reason="wrong file", now=NOON)
+    quarantine.discard(the_quarantined(), actor=Actor(alice), reason="wrong file", now=NOON)
 
     assert story() == [(1, "BOOK")]
     assert the_quarantined().body == BAD + "2"
@@ -99,22 +100,27 @@ def test_the_next_bad_message_that_waited_is_quarantined_and_holds_the_rest(alic
     assert quarantine.waiting_behind(the_quarantined()) == 1
 
 
-def test_more_than_one_chunk_that_waited_is_recorded(alice: User) -> None:
-    record(received(BAD), *(received(native("T-1", "UPDATE", n)) for n in range(1, 2 * quarantine.CHUNK + 6)))
+@pytest.mark.parametrize(("name", "most"), [("CHUNK", 3), ("CHUNK", 8), ("CHUNK_BYTES", 1), ("CHUNK_BYTES", 2_000)])
+def test_what_waited_is_recorded_in_order_in_however_many_pieces(
+    alice: User, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    monkeypatch.setattr(quarantine, name, most)
+    record(received(BAD), *(received(native("T-1", "UPDATE", n)) for n in range(1, 9)), received(BAD), received(native("T-1", "UPDATE", 9)))
 
-    result = quarantine.discard(the_quarantined(), user=alice, reason="wrong file", now=NOON)
+    result = quarantine.discard(the_quarantined(), actor=Actor(alice), reason="wrong file", now=NOON)
 
-    assert result.recorded == 2 * quarantine.CHUNK + 5
-    assert [position for position, _ in story()] == list(range(1, 2 * quarantine.CHUNK + 6))
+    assert result.recorded == 8
+    assert list(Event.objects.order_by("position").values_list("position", "version")) == [(n, n) for n in range(1, 9)]
+    assert list(Message.objects.order_by("id").values_list("outcome", flat=True)[9:]) == [Outcome.QUARANTINED, Outcome.HELD]
 
 
 def test_the_second_person_is_told_that_it_is_settled(alice: User) -> None:
     record(received(BAD))
     seen_by_both = the_quarantined()
-    quarantine.discard(seen_by_both, user=alice, reason="wrong file", now=NOON)
+    quarantine.discard(seen_by_both, actor=Actor(alice), reason="wrong file", now=NOON)
 
-    with pytest.raises(quarantine.NotQuarantined, match="discarded already"):
-        quarantine.replay(seen_by_both, user=alice, now=NOON)
+    with pytest.raises(quarantine.NotQuarantined, match=r"is not in quarantine; it is discarded\. alice discarded this message at"):
+        quarantine.replay(seen_by_both, actor=Actor(alice), now=NOON)
 
     assert AuditEntry.objects.count() == 1
 
@@ -126,7 +132,7 @@ def test_a_conflict_can_be_replayed_as_an_event_of_its_own(alice: User) -> None:
     record(received(native("T-1"), publication_id=publication_id))
     record(received(native("T-1", "CANCEL", 2), publication_id=publication_id))
 
-    quarantine.replay(the_quarantined(), user=alice, now=NOON)
+    quarantine.replay(the_quarantined(), actor=Actor(alice), now=NOON)
 
     assert story() == [(1, "BOOK"), (2, "CANCEL")]
 
@@ -144,7 +150,7 @@ def test_a_waiting_message_that_the_database_refuses_is_quarantined_and_holds_th
 
     monkeypatch.setattr(ledger, "enter", refusing)
 
-    result = quarantine.discard(the_quarantined(), user=alice, reason="wrong file", now=NOON)
+    result = quarantine.discard(the_quarantined(), actor=Actor(alice), reason="wrong file", now=NOON)
 
     assert result.recorded == 1
     assert (the_quarantined().code, story()) == ("not-storable", [(1, "BOOK")])
@@ -155,7 +161,7 @@ def test_a_copy_that_waited_is_not_counted_as_recorded(alice: User) -> None:
     body = native("T-1")
     record(received(body, "other"), received(BAD), received(body))
 
-    result = quarantine.discard(the_quarantined(), user=alice, reason="wrong file", now=NOON)
+    result = quarantine.discard(the_quarantined(), actor=Actor(alice), reason="wrong file", now=NOON)
 
     assert result.recorded == 0
     assert story() == [(1, "BOOK")]
@@ -167,7 +173,7 @@ def test_a_replayed_or_waiting_message_that_is_no_trade_event_is_kept_for_refere
     real = messages.parse
     monkeypatch.setattr(messages, "parse", lambda body, **kwargs: parsed if body.startswith(BAD) else real(body))
 
-    result = quarantine.replay(the_quarantined(), user=alice, now=NOON)
+    result = quarantine.replay(the_quarantined(), actor=Actor(alice), now=NOON)
 
     assert result.recorded == 1
     assert list(Message.objects.order_by("id").values_list("outcome", "reason")) == [
@@ -188,7 +194,7 @@ def test_what_is_no_trade_event_waits_too_and_is_overtaken_by_nothing_when_it_is
     assert list(Message.objects.order_by("id").values_list("outcome", "reason"))[1:] == [(Outcome.HELD, ""), (Outcome.HELD, "")]
 
     meanings |= {BAD: real(native("T-1")), "notice": real(native("T-1", "STATUS", 1, "CHECKED"))}
-    quarantine.replay(the_quarantined(), user=alice, now=NOON)
+    quarantine.replay(the_quarantined(), actor=Actor(alice), now=NOON)
 
     assert story() == [(1, "BOOK"), (2, "STATUS"), (3, "UPDATE")]
 
@@ -200,9 +206,41 @@ def test_what_was_taken_for_no_trade_event_loses_that_sentence_when_it_is_read_a
     record(received("notice"))
 
     meanings["notice"] = real(native("T-1"))
-    quarantine.replay(Message.objects.get(), user=alice, now=NOON)
+    quarantine.replay(Message.objects.get(), actor=Actor(alice), now=NOON)
 
     assert list(Message.objects.values_list("outcome", "reason")) == [(Outcome.RECORDED, "")]
+
+
+def test_what_was_taken_for_no_trade_event_stays_so_when_it_can_not_be_read_any_more(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = messages.parse
+    with monkeypatch.context() as patch:
+        parsed = messages.ParsedMessage("test", "notice", "1", (), reference="A notice.")
+        patch.setattr(messages, "parse", lambda body, **kwargs: parsed if body == "notice" else real(body, **kwargs))
+        record(received("notice"))
+
+    result = quarantine.replay(Message.objects.get(), actor=Actor(alice), now=NOON)
+
+    assert result.still
+    assert list(Message.objects.values_list("outcome", "reason")) == [(Outcome.REFERENCE, "A notice.")]
+    assert AuditEntry.objects.get().action == "replay refused"
+
+
+def test_a_repeat_that_is_counted_while_a_waiting_message_is_put_into_quarantine_stays_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = received(BAD + "2")
+    record(received(BAD), waiting)
+    real = history.judge
+
+    def judge(body: str) -> history.Judgement:
+        if body == waiting.body:
+            Message.objects.filter(message_id=waiting.message_id).update(repeats=1)  # by a worker, just then
+        return real(body)
+
+    monkeypatch.setattr(history, "judge", judge)
+
+    quarantine.discard(the_quarantined(), actor=Actor(None), reason="wrong file", now=NOON)
+
+    assert (the_quarantined().body, the_quarantined().repeats) == (waiting.body, 1)
+    assert the_quarantined().code == "not-well-formed"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -230,7 +268,7 @@ def test_a_replay_that_waits_in_a_circle_with_a_worker_is_done_again(monkeypatch
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(worker)
         assert has_first.wait(20)
-        result = quarantine.replay(the_quarantined(), user=None, now=NOON)
+        result = quarantine.replay(the_quarantined(), actor=Actor(None, "command line"), now=NOON)
         working.result()
 
     assert result.recorded == 2

@@ -93,6 +93,7 @@ def test_what_waited_is_recorded_behind_it_in_order(learn: Callable[..., None]) 
     assert lines == ["1 read again: 1 recorded.", "3 messages went into the history, those that waited included."]
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.note) == ("replay", "reprocess_messages, read as acme-blotter")
+    assert entry.origin.startswith("command line")
 
 
 def test_what_is_still_unknown_stays_with_its_reason_and_without_a_trace(learn: Callable[..., None]) -> None:

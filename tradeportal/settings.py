@@ -129,7 +129,18 @@ if _database["ENGINE"].endswith("sqlite3"):
         "PRAGMA cache_size=-20000; PRAGMA mmap_size=134217728;",
     )
 else:
-    _options.setdefault("pool", {"min_size": 1, "max_size": whole_number("DATABASE_POOL_SIZE", 8), "timeout": 30})
+    # A worker that is asked to stop waits no longer than this for a database that is away.
+    _options.setdefault("pool", {"min_size": 1, "max_size": whole_number("DATABASE_POOL_SIZE", 8), "timeout": 5})
+    # A server that has gone without a word is noticed within half a minute; a socket of this machine takes no notice of these.
+    for _name, _value in {
+        "connect_timeout": 5,  # s
+        "tcp_user_timeout": 30_000,  # ms
+        "keepalives": 1,
+        "keepalives_idle": 15,  # s
+        "keepalives_interval": 5,  # s
+        "keepalives_count": 3,
+    }.items():
+        _options.setdefault(_name, _value)
     _database["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -212,5 +223,10 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime}Z {levelname} {name}: {message}", "style": "{", "()": "trades.logs.UtcFormatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {"botocore": {"level": "WARNING"}, "axes": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+    "loggers": {
+        "botocore": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
+        "psycopg.pool": {"level": "ERROR"},
+        "django.request": {"level": "ERROR"},
+    },
 }

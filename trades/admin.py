@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
@@ -29,6 +31,7 @@ from trades.models import (
     TradeIdentifier,
     TradeLink,
     Upload,
+    Worker,
 )
 from trades.web import words
 from trades.web.access import NEEDED, PUBLISH
@@ -41,6 +44,7 @@ admin.site.site_title = f"Trade Portal admin ({settings.ENVIRONMENT_NAME})"
 admin.site.index_title = "Records"
 SHOWN_CHARACTERS = 20_000
 SHOWN_ROWS = 100
+SILENT = timedelta(seconds=30)  # several heartbeats (heartbeat.EVERY_SECONDS)
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Any]
@@ -164,7 +168,7 @@ class MessageAdmin(ReadOnly):
     """Messages as they came from the queue, with their text."""
 
     list_display = ("message_id", "queue", "group_id", "outcome", "message_type", "received_at", "page")
-    list_filter = ("outcome", "queue", "received_at")
+    list_filter = ("outcome", "via_dead_letter", "queue", "received_at")
     search_fields = ("message_id__startswith", "group_id__startswith")
     ordering = ("-id",)
     exclude = ("body",)
@@ -291,7 +295,7 @@ class HoldAdmin(ReadOnly):
 class AuditEntryAdmin(ReadOnly):
     """Who did what to a message, and why."""
 
-    list_display = ("at", "action", "user", "message", "note")
+    list_display = ("at", "action", "user", "origin", "message", "note")
     list_filter = ("action", "at")
     list_select_related = ("user", "message")
     search_fields = ("message__message_id__startswith", "user__username__startswith")
@@ -306,3 +310,32 @@ class OutboxLeaseAdmin(ReadOnly):
     list_display = ("queue", "holder", "expires_at")
     search_fields = ("queue__startswith",)
     ordering = ("queue",)
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnly):
+    """Worker processes, as they last reported."""
+
+    list_display = ("host", "pid", "queue", "standing", "seen", "last_poll", "received", "recorded", "repeats", "failures", "version")
+    list_filter = ("state", "queue")
+    search_fields = ("host__startswith", "=pid")
+    ordering = ("-seen_at",)
+    deferred = ("last_error",)
+
+    @admin.display(description="state", ordering="state")
+    def standing(self, worker: Worker) -> str:
+        """What the worker does, or for how long it was not heard of."""
+        silence = timezone.now() - worker.seen_at
+        if worker.state == Worker.State.STOPPED or silence <= SILENT:
+            return worker.get_state_display()
+        return f"{worker.get_state_display()}, not seen for {words.duration(silence)}: killed, or without the database"
+
+    @admin.display(description="seen at", ordering="seen_at")
+    def seen(self, worker: Worker) -> str:
+        """When it last reported, to the second."""
+        return words.full(worker.seen_at)
+
+    @admin.display(description="last poll at", ordering="last_poll_at", empty_value="-")
+    def last_poll(self, worker: Worker) -> str | None:
+        """When the queue last answered it, to the second."""
+        return words.full(worker.last_poll_at) if worker.last_poll_at else None

@@ -1,36 +1,47 @@
 """The worker: receive, record, delete; give back what could not be recorded; stop well.
 
-It never trusts its visibility timeout: a worker that was too slow finds its messages recorded already and does nothing.
+It keeps what it holds invisible to others, and trusts that for nothing: a worker that was too slow finds its messages recorded
+already and does nothing.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from trades import history, sqs
-from trades.sqs import Queue, Received
+from trades import history, sqs, visibility
+from trades.heartbeat import Heartbeat, Vitals
+from trades.receiving import Attempts, Quota
+from trades.sqs import Failed, Queue, Received
 from trades.stopping import Backoff
+from trades.visibility import Keeper
 
 logger = logging.getLogger(__name__)
 
 # More per transaction costs less a message, as long as the batch fits in memory and is recorded well within the visibility timeout.
 GATHER = 200
 GATHER_BYTES = 8 * 1024 * 1024
+# Between short polls of a queue that is empty.
+IDLE_SECONDS = 0.5
+# deadlock_detected, serialization_failure (PostgreSQL, appendix A).
+VICTIM = {"40P01", "40001"}
+QUEUE, DATABASE = "the queue", "the database"
+Recording = Callable[[Sequence[Received], datetime], history.Report]
 
 
 @dataclass(slots=True)
 class Settings:
-    """How a worker runs. `wait` is the long poll in seconds (0..20); `max_messages` None means no end."""
+    """How a worker runs. `wait` is the long poll in seconds (0..20); `max_messages` None means no end; `record` stores a batch in one
+    transaction, None for `history.record`."""
 
     wait: int = 10
     receivers: int = 1
@@ -38,42 +49,40 @@ class Settings:
     max_messages: int | None = None
     hold: bool = True
     echo: Callable[[str], None] | None = None
+    record: Recording | None = None
 
 
 @dataclass(slots=True)
-class Quota:
-    """How many messages may still be received, shared by all receivers."""
+class Shared:
+    """What the receivers of one process have in common."""
 
-    left: int | None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    vitals: Vitals
+    keeper: Keeper
 
-    def take(self, wanted: int) -> int:
-        """Reserve up to `wanted` messages; gives how many."""
-        with self.lock:
-            granted = wanted if self.left is None else min(wanted, self.left)
-            if self.left is not None:
-                self.left -= granted
-            return granted
-
-    def put_back(self, unused: int) -> None:
-        """Give back what was reserved and not received."""
-        with self.lock:
-            if self.left is not None:
-                self.left += unused
+    @classmethod
+    def of(cls, queue: Queue, clock: Callable[[], datetime], stop: Event) -> Shared:
+        """For the receivers of that queue. Asks it for its visibility timeout."""
+        return cls(Vitals(), Keeper(queue, visibility.timeout_of(queue), clock, stop))
 
 
 class Receiver:
     """One loop of receiving and recording, in a thread of its own with its own database connection."""
 
-    def __init__(self, queue: Queue, settings: Settings, quota: Quota, stop: Event, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, queue: Queue, settings: Settings, quota: Quota, stop: Event, clock: Callable[[], datetime], shared: Shared | None = None
+    ) -> None:
         self.queue = queue
         self.settings = settings
         self.quota = quota
         self.stop = stop
         self.clock = clock
+        self.shared = shared or Shared.of(queue, clock, stop)
+        self.vitals = self.shared.vitals
+        self.lease = self.shared.keeper.lease()
+        self.attempts = Attempts(quota)
         self.queue_backoff = Backoff(stop)
         self.database_backoff = Backoff(stop)
-        self.damage_backoff = Backoff(stop)
+        self.fault_backoff = Backoff(stop)
 
     def run(self) -> None:
         """Work until asked to stop, or until the queue is empty or the quota used up where the settings say so."""
@@ -82,7 +91,11 @@ class Receiver:
                 found = self.step()
                 if found == 0 and (self.settings.until_empty or self.quota.left == 0):
                     break
+                if found == 0 and self.settings.wait == 0:
+                    self.stop.wait(IDLE_SECONDS)
+            self.attempts.give_back(self.queue)
         finally:
+            self.vitals.gone(id(self))
             connection.close()
 
     def step(self) -> int | None:
@@ -93,69 +106,69 @@ class Receiver:
         try:
             batch = self._gather()
         except sqs.QueueError as error:
-            self._away(self.queue_backoff, "the queue", error)
+            self._away(QUEUE, error)
+            self.queue_backoff.pause()
             return None
-        if self.queue_backoff.reset():
-            logger.info("the queue is back")
+        self._back(QUEUE, self.queue_backoff)
         if batch:
-            self._settle(batch)
+            with self.vitals.working():
+                self._settle(batch)
+        else:
+            # It was asked above if it had been away. One that answers but can't be written to is met again with the next message.
+            self._back(DATABASE, self.database_backoff)
         return len(batch)
+
+    def keeping(self, batch: Sequence[Received]) -> AbstractContextManager[None]:
+        """Keeps the batch invisible to others while the block lasts."""
+        return self.shared.keeper.keeping(batch, self.lease)
 
     def _gather(self) -> list[Received]:
         """Messages of several receives while each comes back full. A group in flight is locked, so order is kept across them."""
         batch: list[Received] = []
         size, wait = 0, self.settings.wait
         while len(batch) < GATHER and size < GATHER_BYTES and not self.stop.is_set():
-            granted = self.quota.take(min(sqs.MAX_BATCH, GATHER - len(batch)))
-            if not granted:
+            attempt = self.attempts.next(min(sqs.MAX_BATCH, GATHER - len(batch)), self.clock())
+            if not attempt.limit:
                 break
             try:
-                received = self.queue.receive(granted, wait)
+                received = self.attempts.receive(self.queue, attempt, wait)
             except sqs.QueueError:
-                self.quota.put_back(granted)
                 if not batch:
                     raise
                 break
-            self.quota.put_back(granted - len(received))
+            self.vitals.polled(self.clock(), len(received))
+            if not batch:
+                self.lease = self.shared.keeper.lease()
             batch += received
             size += sum(len(message.body) for message in received)
-            if len(received) < granted:
+            if len(received) < attempt.limit:
                 break
             wait = 0
         return batch
 
     def _settle(self, batch: list[Received]) -> None:
-        started = time.perf_counter()
-        sound = self._without_damaged_groups(batch)
-        close_old_connections()
         try:
-            report = history.record(sound, now=self.clock(), hold=self.settings.hold) if sound else history.Report()
+            with self.keeping(batch):
+                close_old_connections()
+                recorded = self._record(self._sound(batch))
         except (DatabaseError, InterfaceError) as error:
-            self._give_back(sound)
-            self._away(self.database_backoff, "the database", error)
+            self._give_back(batch)
+            self._away(DATABASE, error)
+            self.database_backoff.pause()
             return
         finally:
             # Not kept through the next long poll: a pool has fewer connections than there may be receivers.
             close_old_connections()
-        if self.database_backoff.reset():
-            logger.info("the database is back")
-        self._delete(sound)
-        self._echo(sound)
-        logger.info("%s in %.0f ms", _words(report), 1000 * (time.perf_counter() - started))
+        self._back(DATABASE, self.database_backoff)
+        done = {message.receipt_handle for message in recorded}
+        given_up = [message for message in batch if message.receipt_handle not in done]
+        self._give_back(given_up)
+        self._delete(recorded)
+        self._echo(recorded)
+        _pause_or_reset(self.fault_backoff, bool(given_up))
 
-    def _database_answers(self) -> bool:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
-        except (DatabaseError, InterfaceError) as error:
-            self._away(self.database_backoff, "the database", error)
-            return False
-        finally:
-            close_old_connections()
-        return True
-
-    def _without_damaged_groups(self, batch: list[Received]) -> list[Received]:
-        """The batch without messages whose text is not what SQS stored, nor what follows them in their groups: those go back."""
+    def _sound(self, batch: Sequence[Received]) -> list[Received]:
+        """The batch without messages whose text is not what SQS stored, nor what follows them in their groups."""
         damaged: set[str] = set()
         sound: list[Received] = []
         for message in batch:
@@ -164,14 +177,54 @@ class Receiver:
                 damaged.add(message.group_id)
             if message.group_id not in damaged:
                 sound.append(message)
-        if damaged:
-            self._give_back([message for message in batch if message.group_id in damaged])
-            self.damage_backoff.pause()
-        else:
-            self.damage_backoff.reset()
         return sound
 
-    def _echo(self, batch: list[Received]) -> None:
+    def _record(self, batch: Sequence[Received]) -> list[Received]:
+        """Record messages; gives those that are recorded. A defect of ours stops only the group that meets it. Raises DatabaseError."""
+        if not batch:
+            return []
+        started = time.perf_counter()
+        try:
+            report = self._stored_even_if_a_victim(batch)
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception as error:
+            logger.exception("recording %s failed unexpectedly; given back", _messages(batch))
+            self.vitals.note(repr(error))
+            groups = _by_group(batch)
+            return [message for group in groups for message in self._record(group)] if len(groups) > 1 else []
+        self.vitals.recorded(report)
+        logger.info("%s in %.0f ms", _words(report), 1000 * (time.perf_counter() - started))
+        return list(batch)
+
+    def _stored_even_if_a_victim(self, batch: Sequence[Received]) -> history.Report:
+        """PostgreSQL ends one of two transactions that stand in each other's way. That is no outage, and done again it mostly succeeds."""
+        try:
+            return self._stored(batch)
+        except DatabaseError as error:
+            if getattr(error.__cause__, "sqlstate", None) not in VICTIM:
+                raise
+            logger.info("another transaction went first, recording again: %s", error)
+        return self._stored(batch)
+
+    def _stored(self, batch: Sequence[Received]) -> history.Report:
+        if self.settings.record:
+            return self.settings.record(batch, self.clock())
+        return history.record(batch, now=self.clock(), hold=self.settings.hold)
+
+    def _database_answers(self) -> bool:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except (DatabaseError, InterfaceError) as error:
+            self._away(DATABASE, error)
+            self.database_backoff.pause()
+            return False
+        finally:
+            close_old_connections()
+        return True
+
+    def _echo(self, batch: Sequence[Received]) -> None:
         if self.settings.echo:
             try:
                 for message in batch:
@@ -181,41 +234,64 @@ class Receiver:
                 self.settings.echo = None
                 self.stop.set()
 
-    def _delete(self, batch: list[Received]) -> None:
+    def _delete(self, batch: Sequence[Received]) -> None:
         """Delete what is recorded. What can't be deleted comes again and is then acknowledged without effect."""
-        try:
-            failed = self.queue.delete(batch)
-            if failed:
-                failed = self.queue.delete([message for message, _ in failed])
-            for message, failure in failed:
-                logger.warning("message %s is recorded but was not deleted (%s); it will come again", message.message_id, failure)
-        except sqs.QueueError as error:
-            logger.warning("%d recorded messages were not deleted (%s); they will come again", len(batch), error)
+        left, why = self._persist(self.queue.delete, batch)
+        if left:
+            logger.warning("%s recorded but not deleted, to come again without effect: %s", _messages(left), why)
 
-    def _give_back(self, batch: list[Received]) -> None:
+    def _give_back(self, batch: Sequence[Received]) -> None:
         self.quota.put_back(len(batch))
-        try:
-            for message, failure in self.queue.release(batch):
-                logger.warning("message %s was not given back (%s); it comes again after its timeout", message.message_id, failure)
-        except sqs.QueueError as error:
-            logger.warning("%d messages were not given back (%s); they come again after their timeout", len(batch), error)
+        left, why = self._persist(self.queue.release, batch)
+        if left:
+            logger.warning("%s not given back, to come again after the timeout: %s", _messages(left), why)
 
-    def _away(self, backoff: Backoff, what: str, error: Exception) -> None:
-        if backoff.failures == 0:
-            logger.error("%s is away, trying again until it is back: %s", what, error)
-        backoff.pause()
+    def _persist(
+        self, call: Callable[[Sequence[Received]], list[tuple[Received, Failed]]], batch: Sequence[Received]
+    ) -> tuple[list[Received], str]:
+        """Do what the call does to all messages, trying again while they are ours. After a stop one more try is made, no other.
+
+        Gives those for which it was not done, and why. A receipt that expired is none of these: the message is no longer ours.
+        """
+        left, why = list(batch), ""
+        while left:
+            is_last = self.stop.is_set() or self.clock() >= self.lease.until
+            try:
+                left, why = _not_done(call(left))
+                self._back(QUEUE)
+            except sqs.QueueError as error:
+                why = str(error)
+                self._away(QUEUE, error)
+            if left and is_last:
+                break
+            _pause_or_reset(self.queue_backoff, bool(left))
+        return left, why
+
+    def _away(self, what: str, error: Exception) -> None:
+        if self.vitals.away(what, id(self), str(error)):
+            words = "is away, trying again until it is back"
+            if isinstance(error, sqs.Throttled):
+                words = "is throttled, trying again more slowly"
+            logger.error("%s %s: %s", what, words, error)
+
+    def _back(self, what: str, backoff: Backoff | None = None) -> None:
+        if backoff:
+            backoff.reset()
+        if self.vitals.back(what, id(self)):
+            logger.info("%s is back", what)
 
 
-def run(name: str, settings: Settings, stop: Event, clock: Callable[[], datetime], ready: Callable[[str], None]) -> None:
-    """Run a worker on the queue of that name until it is done or asked to stop. Raises QueueError if the queue can't be opened.
+def run(name: str, settings: Settings, stop: Event, clock: Callable[[], datetime], ready: Callable[[str], None]) -> history.Report:
+    """Run a worker on the queue of that name until it is done or asked to stop; gives what became of all messages.
 
-    `ready` is called once with a line to print when the worker is about to receive.
+    `ready` is called once with a line to print when the worker is about to receive. Raises QueueError if the queue can't be opened.
     """
-    queue = sqs.open_queue(name, receiving=True)
+    queue = sqs.open_queue(name)
+    shared = Shared.of(queue, clock, stop)
     quota = Quota(settings.max_messages)
-    receivers = [Receiver(queue, settings, quota, stop, clock) for _ in range(settings.receivers)]
+    receivers = [Receiver(queue, settings, quota, stop, clock, shared) for _ in range(settings.receivers)]
     ready(f"ready: queue {name} at {sqs.broker_name()}, {settings.receivers} receiving, wait {settings.wait} s")
-    with ThreadPoolExecutor(settings.receivers, thread_name_prefix="receiver") as pool:
+    with Heartbeat(name, shared.vitals, stop, clock), ThreadPoolExecutor(settings.receivers, thread_name_prefix="receiver") as pool:
         running = [pool.submit(receiver.run) for receiver in receivers]
         done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
         if any(future.exception() for future in done):
@@ -223,6 +299,33 @@ def run(name: str, settings: Settings, stop: Event, clock: Callable[[], datetime
             stop.set()
         for future in running:
             future.result()
+    return shared.vitals.total
+
+
+def _messages(some: Sequence[object]) -> str:
+    return f"{len(some)} message{'' if len(some) == 1 else 's'}"
+
+
+def _by_group(batch: Sequence[Received]) -> list[list[Received]]:
+    groups: dict[str, list[Received]] = {}
+    for message in batch:
+        groups.setdefault(message.group_id, []).append(message)
+    return list(groups.values())
+
+
+def _not_done(failed: list[tuple[Received, Failed]]) -> tuple[list[Received], str]:
+    """What to try again, and why it failed."""
+    ours = [(message, failure) for message, failure in failed if not failure.expired]
+    if len(ours) < len(failed):
+        logger.info("no longer ours, for the receipt expired: %s", _messages(failed[len(ours) :]))
+    return [message for message, _ in ours], str(ours[0][1]) if ours else ""
+
+
+def _pause_or_reset(backoff: Backoff, failed: bool) -> None:
+    if failed:
+        backoff.pause()
+    else:
+        backoff.reset()
 
 
 def _words(report: history.Report) -> str:

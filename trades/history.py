@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
@@ -21,6 +22,7 @@ from django.db.models import F, Q
 
 from trades import bulk, dialects, ledger, messages
 from trades.ledger import Entry
+from trades.messages import reader
 from trades.messages.facts import MessageRefused, ParsedMessage
 from trades.models import Hold, Message
 from trades.sqs import Received
@@ -28,6 +30,7 @@ from trades.sqs import Received
 logger = logging.getLogger(__name__)
 
 PUBLICATION_ID = "PublicationId"
+NAMED_TRADE = "trade_id"  # of what a refused message states: the first id of the first trade it names
 Outcome = Message.Outcome
 # Faults of a message, or a race with another worker; every other database error means "not now".
 UNSTORABLE = (DataError, IntegrityError, ValueError, TypeError, ArithmeticError)
@@ -51,14 +54,31 @@ class Report:
 
 
 def judge(body: str) -> Judgement:
-    """Parse a body. Never raises: a fault of a mapping is a reason to quarantine the message, not to stop the worker."""
+    """Parse a body. Never raises: a fault of a mapping is a reason to quarantine the message, not to stop the worker.
+
+    A refusal states the id of the first trade that the body names (NAMED_TRADE), where that can be read.
+    """
     try:
         return messages.parse(body, max_bytes=settings.TRADES_MAX_DOCUMENT_BYTES, registry=dialects.in_use())
     except MessageRefused as refusal:
+        if refusal.dialect:
+            refusal.stated = {**refusal.stated, NAMED_TRADE: _named_trade(body)}
         return refusal
     except Exception as error:
         logger.exception("reading a message failed unexpectedly")
         return MessageRefused("mapping-error", f"Reading the message failed unexpectedly: {error!r}.")
+
+
+def _named_trade(body: str) -> str:
+    """The id of the first trade that a message names, whatever else is wrong with it; "" where it can't be read."""
+    try:
+        found = dialects.in_use().recognise(reader.read(body, max_bytes=settings.TRADES_MAX_DOCUMENT_BYTES))
+        contents = found.dialect.open(found.root, found.header)
+        traced = contents.traced(contents.items()[0])
+        return next((str(fact.value[0]) for fact in traced if fact.name == "trade_ids" and fact.value), "")
+    except Exception:
+        logger.debug("no trade id can be read", exc_info=True)
+        return ""
 
 
 def record(batch: Sequence[Received], *, now: datetime, hold: bool = True) -> Report:
@@ -68,10 +88,11 @@ def record(batch: Sequence[Received], *, now: datetime, hold: bool = True) -> Re
     batch is committed and may be deleted from the queue. Raises DatabaseError when the database can't be used just now: then
     nothing of the batch is stored by this call beyond what an isolated message already committed, and trying again is safe.
     """
-    return _record_isolating(batch, [judge(received.body) for received in batch], now, hold)
+    return record_judged(batch, [judge(received.body) for received in batch], now=now, hold=hold)
 
 
-def _record_isolating(batch: Sequence[Received], judgements: Sequence[Judgement], now: datetime, hold: bool) -> Report:
+def record_judged(batch: Sequence[Received], judgements: Sequence[Judgement], *, now: datetime, hold: bool) -> Report:
+    """As `record`, each message with what it is to be taken for. All are of one queue."""
     try:
         return _record(batch, judgements, now, hold)
     except UNSTORABLE as error:
@@ -88,13 +109,31 @@ def _record_alone(received: Received, judgement: Judgement, now: datetime, hold:
         return _record([received], [judgement], now, hold)
     except UNSTORABLE as error:
         logger.error("message %s can't be stored as understood: %s", received.message_id, error)
-        refusal = not_storable(error)
+        refusal = not_storable(error, judgement)
     return _record([_storable(received)], [refusal], now, hold)
 
 
-def not_storable(error: Exception) -> MessageRefused:
+def not_storable(error: Exception, judgement: Judgement) -> MessageRefused:
     """The refusal of a message that was understood but that the database does not take (UNSTORABLE)."""
-    return MessageRefused("not-storable", f"The message was understood but could not be stored: {error}.")
+    return refused("not-storable", f"The message was understood but could not be stored: {error}.", judgement)
+
+
+def conflict(publication_id: uuid.UUID | None, judgement: Judgement) -> MessageRefused:
+    """The refusal of a message under the publication id of another one with other content."""
+    sentence = (
+        f"Publication {publication_id} was received before with other content. Replay this message to record it as an event of its "
+        "own, or discard it."
+    )
+    return refused("publication-conflict", sentence, judgement)
+
+
+def refused(code: str, sentence: str, judgement: Judgement) -> MessageRefused:
+    """The refusal of a message for a reason that does not lie in its text, with what the text was understood to be."""
+    if isinstance(judgement, MessageRefused):
+        stated: Mapping[str, object] = judgement.stated
+    else:
+        stated = {NAMED_TRADE: judgement.events[0].trade_id.value} if judgement.events else judgement.stated
+    return MessageRefused(code, sentence, dialect=judgement.dialect, message_type=judgement.message_type, stated=stated)
 
 
 def _storable(received: Received) -> Received:
@@ -122,6 +161,7 @@ def _record(batch: Sequence[Received], judgements: Sequence[Judgement], now: dat
         entries = _settle(rows, blocked, gaps, hold)
         entered = ledger.enter(entries, now=now)
         _insert(rows, entered.copies)
+        arrivals.save_conflicts()
         entered.save()
         _hold_groups(rows, blocked, now, hold)
         arrivals.count_repeats()
@@ -137,7 +177,7 @@ class _Row:
 
 
 class _Arrivals:
-    """Which messages of a batch are new. One query."""
+    """Which messages of a batch are new. One query, and one more where publications came with other content."""
 
     def __init__(self, batch: Sequence[Received]) -> None:
         publication_ids = [p for received in batch if (p := publication_id_of(received))]
@@ -145,9 +185,11 @@ class _Arrivals:
         known = Message.objects.filter(same | Q(publication_id__among=publication_ids) if publication_ids else same)
         fields = known.values_list("pk", "message_id", "publication_id", "body_sha256", "queue")
         self.queue = batch[0].queue
-        self.message_ids: dict[str, int | None] = {}
-        self.publications: dict[uuid.UUID, tuple[int | None, str]] = {}
+        # What is known: rows that are stored by their keys, and messages of this batch.
+        self.message_ids: dict[str, int | Message] = {}
+        self.publications: dict[uuid.UUID, tuple[int | Message, str]] = {}
         self.repeated: list[int] = []
+        self.conflicts: list[tuple[Message, Message]] = []
         for pk, message_id, publication_id, sha256, queue in fields:
             if queue == self.queue:
                 self.message_ids[message_id] = pk
@@ -162,26 +204,56 @@ class _Arrivals:
         publication_id = publication_id_of(received)
         message = _message(received, now)
         if publication_id in self.publications:
-            pk, sha256 = self.publications[publication_id]
+            original, sha256 = self.publications[publication_id]
             if sha256 == message.body_sha256:
-                self._repeat(pk)
+                self._repeat(original)
                 return None
-            judgement = _conflict(publication_id)
+            content = (publication_id, message.body_sha256)
+            if content in self.other_contents:
+                self._repeat(self.other_contents[content])
+                return None
+            self.other_contents[content] = message
+            self._note_conflict(message, original)
+            judgement = conflict(publication_id, judgement)
             publication_id = None
         message.publication_id = publication_id
-        self.message_ids[received.message_id] = None
+        self.message_ids[received.message_id] = message
         if publication_id:
-            self.publications[publication_id] = (None, message.body_sha256)
+            self.publications[publication_id] = (message, message.body_sha256)
         return _Row(message, judgement)
 
-    def _repeat(self, pk: int | None) -> None:
-        if pk is not None:
-            self.repeated.append(pk)
+    @cached_property
+    def other_contents(self) -> dict[tuple[uuid.UUID | None, str], int | Message]:
+        """The conflicts of the publications known before, by publication and content: sent again, they are repeats too."""
+        originals = {pk: publication_id for publication_id, (pk, _) in self.publications.items() if isinstance(pk, int)}
+        rows = Message.objects.filter(conflicts_with__in=originals, conflicts_with__isnull=False).order_by("-id")
+        found = rows.values_list("conflicts_with", "body_sha256", "pk")
+        return {(originals[original], sha256): pk for original, sha256, pk in found if original}
+
+    def _repeat(self, known: int | Message) -> None:
+        if isinstance(known, Message):
+            known.repeats += 1
+        else:
+            self.repeated.append(known)
+
+    def _note_conflict(self, message: Message, original: int | Message) -> None:
+        if isinstance(original, Message):
+            self.conflicts.append((message, original))
+        else:
+            message.conflicts_with_id = original
+
+    def save_conflicts(self) -> None:
+        """Link the messages that conflict with another one of the same batch: that one had no key before."""
+        for message, original in self.conflicts:
+            Message.objects.filter(pk=message.pk).update(conflicts_with=original)
 
     def count_repeats(self) -> None:
         """Count the deliveries that had no effect on the rows that they repeat."""
-        if self.repeated:
-            Message.objects.filter(pk__in=self.repeated).update(repeats=F("repeats") + 1)
+        by_count: defaultdict[int, list[int]] = defaultdict(list)
+        for pk, count in Counter(self.repeated).items():
+            by_count[count].append(pk)
+        for count, pks in by_count.items():  # as a rule 1 alone
+            Message.objects.filter(pk__in=pks).update(repeats=F("repeats") + count)
 
 
 def publication_id_of(received: Received) -> uuid.UUID | None:
@@ -199,6 +271,7 @@ def refuse(message: Message, refusal: MessageRefused) -> None:
         message.dialect, message.message_type = refusal.dialect, refusal.message_type
     message.code, message.reason = refusal.code, refusal.message
     message.line, message.column, message.element = refusal.line, refusal.column, refusal.element[:255]
+    message.stated_trade_id = str(refusal.stated.get(NAMED_TRADE, ""))[:255] or message.stated_trade_id
 
 
 def accept(message: Message, parsed: ParsedMessage) -> bool:
@@ -209,14 +282,6 @@ def accept(message: Message, parsed: ParsedMessage) -> bool:
         message.reason = parsed.reference
     message.outcome = Outcome.RECORDED if parsed.events else Outcome.REFERENCE
     return bool(parsed.events)
-
-
-def _conflict(publication_id: uuid.UUID | None) -> MessageRefused:
-    return MessageRefused(
-        "publication-conflict",
-        f"Publication {publication_id} was received before with other content. Replay this message to record it as an event of its "
-        "own, or discard it.",
-    )
 
 
 def _message(received: Received, now: datetime) -> Message:
@@ -237,6 +302,7 @@ def _message(received: Received, now: datetime) -> Message:
         received_at=received.received_at,
         recorded_at=now,
         receive_count=received.receive_count,
+        via_dead_letter=bool(received.dead_letter_source),
     )
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Max
+from django.db.models.functions import Coalesce
 
 from trades import bulk, description, identifiers, retelling
 from trades.course import ADDRESSING, Course, Story, append, must_retell
@@ -36,12 +37,14 @@ MOST_TOLD = 200_000
 class Entry:
     """One message to enter, with what it was understood to be, and whether one before it in its group is in quarantine.
 
-    The message need not be saved yet.
+    `place` is given where later messages of its group may be in the history already: theirs are greater, and each message's own is
+    its key, or that of the message it stands in for; 0 means that any of the group may be later. The message need not be saved yet.
     """
 
     message: Message
     parsed: ParsedMessage
     after_gap: bool = False
+    place: int | None = None
 
 
 @dataclass(slots=True)
@@ -122,6 +125,7 @@ def _arrivals(
 ) -> tuple[dict[int, Account], list[tuple[Trade, Arrival]]]:
     """The new events, by trade and in the order given. Copies are marked, links between trades noted."""
     seen = _seen_contents(facts)
+    overtaken = _overtaken(facts, matched)
     accounts: dict[int, Account] = {}
     arrivals: list[tuple[Trade, Arrival]] = []
     for index, ((entry, part, fact), trade) in enumerate(zip(facts, matched.trades, strict=True)):
@@ -130,7 +134,7 @@ def _arrivals(
             _mark_copy(entry, original, entered)
             continue
         seen[trade.pk, content] = entry.message
-        flags = [Flag.GROUP_GAP] if entry.after_gap else []
+        flags = [*([Flag.GROUP_GAP] if entry.after_gap else []), *([Flag.OVERTAKEN] if index in overtaken else [])]
         if others := matched.others.get(index):
             flags.append(Flag.TWO_TRADES)
             entered.links += [_link(trade.pk, other, entry.message, now) for other in others]
@@ -146,6 +150,19 @@ def _seen_contents(facts: Iterable[tuple[Entry, int, TradeEvent]]) -> dict[tuple
     contents = [_content_sha256(entry.message, part) for entry, part, _ in facts]
     rows = Event.objects.filter(content_sha256__among=contents).values_list("trade_id", "content_sha256", "message_id")
     return {(trade, content): message for trade, content, message in rows}
+
+
+def _overtaken(facts: Sequence[tuple[Entry, int, TradeEvent]], matched: identifiers.Matched) -> set[int]:
+    """The events (by index) whose trade has one of a later message of the same group already. One query if any entry asks for it."""
+    pairs = enumerate(zip(facts, matched.trades, strict=True))
+    places = [(index, entry.message, entry.place, trade.pk) for index, ((entry, _, _), trade) in pairs if entry.place is not None]
+    if not places:
+        return set()
+    # A message has no smaller key than the one it stands in for.
+    later = Event.objects.filter(trade__in={pk for _, _, _, pk in places}, message__gt=min(place for _, _, place, _ in places))
+    newest = later.values_list("trade", "message__queue", "message__group_id").annotate(n=Max(Coalesce("message__corrects", "message")))
+    found = {(trade, queue, group_id): highest for trade, queue, group_id, highest in newest}
+    return {index for index, message, place, pk in places if found.get((pk, message.queue, message.group_id), place) > place}
 
 
 def _link(one: int, other: int, message: Message, now: datetime) -> TradeLink:

@@ -1,84 +1,188 @@
-"""Settle what was quarantined: replay it unchanged or discard it, then let what waited behind it into the history, in order.
+"""Settle what was quarantined: replay it unchanged, correct it, discard it or take a discard back, then let what waited behind it
+into the history, in order.
 
 Everything happens in the database, in one transaction; nothing goes through the queue again, where it would arrive behind what
-waits for it.
+waits for it. Each act is an audit entry, and the newest entry's key is the message's revision: whoever acts on an older one is refused.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
 
-from django.db import OperationalError, connection, transaction
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 from django.db.models import QuerySet
 
-from trades import history, ledger
+from trades import corrections, dead_letters, history, ledger
 from trades.ledger import Entry
-from trades.messages.facts import MessageRefused
+from trades.messages.facts import MessageRefused, ParsedMessage
+from trades.messages.values import shorten
 from trades.models import AuditEntry, Hold, Message
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
-Outcome = Message.Outcome
-CHUNK = 100
+Outcome, Action = Message.Outcome, AuditEntry.Action
+# What waited is entered in pieces of so many messages and, beyond one, bytes: each piece may tell the whole of a trade anew.
+CHUNK, CHUNK_BYTES = 1000, 16 * 2**20
 DEADLOCK = "40P01"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
-DEADLOCK_TRIES = 4
+TRIES = 4
 SETTLING = ["outcome", "dialect", "message_type", "mapping_version", "reason", "repeats_message"]
+REFUSING = ["outcome", "dialect", "message_type", "mapping_version", "code", "reason", "line", "column", "element", "stated_trade_id"]
+NOTE_WIDTH = 200
+DID = {
+    Action.REPLAY: "replayed this message",
+    Action.REPLAY_REFUSED: "replayed this message, which was refused again,",
+    Action.CORRECT: "corrected and replayed this message",
+    Action.DISCARD: "discarded this message",
+    Action.UNDO_DISCARD: "took back the discard of this message",
+    Action.HELD: "let this message wait behind an earlier one",
+}
+DONE = {Action.REPLAY: "replayed", Action.CORRECT: "corrected", Action.DISCARD: "discarded"}
 
 
-class NotQuarantined(Exception):
+class Conflict(Exception):
+    """The message is not as the person saw it: a sentence of who did what when. `entries` are the audit entries since, oldest first."""
+
+    def __init__(self, sentence: str, entries: Sequence[AuditEntry] = ()) -> None:
+        super().__init__(sentence)
+        self.entries = list(entries)
+
+
+class NotQuarantined(Conflict):
     """The message is not in quarantine any more: somebody settled it first."""
 
 
 @dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a portal user, or where it is done from if nobody is signed in ("command line, root")."""
+
+    user: AbstractBaseUser | None
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What settling did: messages recorded (those that waited included), and why the message was refused again, if it was."""
+    """What settling did: messages recorded (those that waited included), why the message was refused again, if it was, and the
+    correction that stands in for it, if there is one."""
 
     recorded: int = 0
     still: str = ""
+    correction: Message | None = None
 
 
-def replay(message: Message, *, user: AbstractBaseUser | None, note: str = "", now: datetime) -> Result:
+def replay(message: Message, *, actor: Actor, note: str = "", seen: int | None = None, now: datetime) -> Result:
     """Read the message again, unchanged, and record it if it is understood now. One that was taken for no trade event can be read
-    again too. Raises NotQuarantined."""
+    again too. Raises Conflict."""
 
     def settle() -> Result:
-        hold, locked = _lock(message, Outcome.QUARANTINED, Outcome.REFERENCE)
+        hold, locked = _lock(message, seen, now, Outcome.QUARANTINED, Outcome.REFERENCE)
         judgement = history.judge(locked.body)
+        was_reference = locked.outcome == Outcome.REFERENCE
         if isinstance(judgement, MessageRefused):
-            history.refuse(locked, judgement)
             refusal: MessageRefused | None = judgement
         else:
-            _, refusal = _enter_or_refuse([Entry(locked, judgement)], now)
+            refusal = _enter_or_refuse([_entry(locked, judgement, hold)], now)[1]
+        if refusal is not None and was_reference:
+            locked.refresh_from_db()
+        elif refusal is not None:
+            history.refuse(locked, refusal)
+            locked.save(update_fields=REFUSING)
         if refusal is not None:
-            locked.save()
-            _audit("replay refused", locked, user, note or str(refusal), now)
+            _audit(Action.REPLAY_REFUSED, locked, actor, note or str(refusal), now)
             return Result(still=str(refusal))
-        _audit("replay", locked, user, note, now)
-        return Result(_recorded([locked]) + _let_go(hold, locked, now))
+        _mark_settled(locked, now)
+        entry = _audit(Action.REPLAY, locked, actor, note, now)
+        return Result(_recorded([locked]) + _let_go(hold, entry))
 
-    return _in_one_transaction(settle)
+    return in_one_transaction(settle)
 
 
-def discard(message: Message, *, user: AbstractBaseUser | None, reason: str, now: datetime) -> Result:
-    """Set the message aside for good, with a reason; its text is kept. Raises NotQuarantined, or ValueError without a reason."""
-    if not reason.strip():
-        raise ValueError("A reason is needed to discard a message.")
+def correct(message: Message, body: str, *, actor: Actor, reason: str, seen: int | None = None, now: datetime) -> Result:
+    """Record a corrected text in the place of the message, whose own text is kept as it came.
+
+    Raises MessageRefused when the text is not understood, ValueError without a reason or a change, Conflict; then nothing is stored.
+    """
+    _require(reason, "correct")
+    text = corrections.as_stored(message, body)
+    if corrections.is_unchanged(message, text):
+        raise ValueError("The text is unchanged. Change what is wrong in it, or replay the message as it is.")
+    judgement = corrections.judge(text)
+    if isinstance(judgement, MessageRefused):
+        raise judgement
 
     def settle() -> Result:
-        hold, locked = _lock(message, Outcome.QUARANTINED)
-        locked.outcome = Outcome.DISCARDED
-        locked.save(update_fields=["outcome"])
-        _audit("discard", locked, user, reason, now)
-        return Result(_let_go(hold, locked, now))
+        hold, locked = _lock(message, seen, now, Outcome.QUARANTINED)
+        correction = corrections.stand_in(locked, text, now)
+        correction.corrects = locked
+        if refusal := enter_stand_in(correction, judgement, now, locked, hold):
+            raise refusal
+        _mark_settled(locked, now, Outcome.CORRECTED)
+        entry = _audit(Action.CORRECT, locked, actor, reason, now)
+        return Result(_recorded([correction]) + _let_go(hold, entry), correction=correction)
 
-    return _in_one_transaction(settle)
+    return in_one_transaction(settle)
+
+
+def discard(message: Message, *, actor: Actor, reason: str, seen: int | None = None, now: datetime) -> Result:
+    """Set the message aside, with a reason; its text is kept. Raises Conflict, or ValueError without a reason."""
+    _require(reason, "discard")
+
+    def settle() -> Result:
+        hold, locked = _lock(message, seen, now, Outcome.QUARANTINED)
+        _mark_settled(locked, now, Outcome.DISCARDED)
+        return Result(_let_go(hold, _audit(Action.DISCARD, locked, actor, reason, now)))
+
+    return in_one_transaction(settle)
+
+
+def undo_discard(message: Message, *, actor: Actor, reason: str, seen: int | None = None, now: datetime) -> Result:
+    """Take a discard back: the message is in quarantine again, and its group waits behind it from now on; what was recorded
+    meanwhile stays. Behind an earlier message in quarantine it waits itself, and is read anew in its turn. A worker whose
+    transaction overlaps records as if before it.
+
+    Raises Conflict, or ValueError without a reason.
+    """
+    _require(reason, "take back the discard of")
+
+    def settle() -> Result:
+        hold, locked = _lock(message, seen, now, Outcome.DISCARDED)
+        waits = hold is not None and hold.message_id < locked.pk
+        locked.outcome, locked.settled_at = Outcome.HELD if waits else Outcome.QUARANTINED, None
+        locked.save(update_fields=["outcome", "settled_at"])
+        entry = _audit(Action.UNDO_DISCARD, locked, actor, reason, now)
+        if hold is None and settings.TRADES_HOLD:
+            Hold.objects.create(queue=locked.queue, group_id=locked.group_id, message=locked, since=now)
+        elif hold is not None and not waits:
+            _hold_earlier(hold, entry)
+        return Result()
+
+    return in_one_transaction(settle)
+
+
+def settle_many(messages: Iterable[Message], act: Callable[[Message], Result]) -> Iterator[tuple[Message, Result | Exception]]:
+    """Settle each message in a transaction of its own, in the order of arrival. What fails is given with its error, and the others
+    go on."""
+    for message in sorted(messages, key=lambda message: message.pk):
+        try:
+            yield message, act(message)
+        except (Conflict, MessageRefused, ValueError, Message.DoesNotExist, DatabaseError) as error:
+            yield message, error
+        except Exception as error:
+            logger.exception("settling message %s failed", message.message_id)
+            yield message, error
+
+
+def revision(message: Message) -> int:
+    """The key of the newest audit entry of the message, 0 without one: what a person saw when they decided."""
+    return AuditEntry.objects.filter(message=message).order_by("-id").values_list("id", flat=True).first() or 0
 
 
 def waiting_behind(message: Message) -> int:
@@ -88,48 +192,117 @@ def waiting_behind(message: Message) -> int:
     return _held(message.queue, message.group_id).count()
 
 
-def _in_one_transaction(settle: Callable[[], Result]) -> Result:
-    """Do it in one transaction, from the start again where PostgreSQL ends that because it and a worker wait for each other: what
-    waited is entered step by step, each locking its own trades."""
-    for _ in range(DEADLOCK_TRIES):
+def who(entry: AuditEntry) -> str:
+    """Who did it, in words."""
+    return entry.user.get_username() if entry.user else entry.origin or "somebody"
+
+
+def enter_stand_in(row: Message, parsed: ParsedMessage, now: datetime, original: Message, hold: Hold | None) -> MessageRefused | None:
+    """Save the message and enter it into the history in the original's place; gives why the database can't take it, if it can't.
+
+    `hold` is that of the original's group.
+    """
+    history.accept(row, parsed)
+    row.save()
+    entry = Entry(row, parsed, after_gap=_after_gap(original, hold), place=_place_of(original))
+    return _enter_or_refuse([entry], now)[1]
+
+
+# Locks
+
+
+def in_one_transaction(act: Callable[[], T]) -> T:
+    """Do it in one transaction, from the start again where PostgreSQL ends that because it and a worker wait for each other (what
+    waited is entered step by step, each locking its own trades), or where a worker has just made the group's hold."""
+    for _ in range(TRIES):
         try:
             with transaction.atomic():
-                return settle()
-        except OperationalError as error:
-            if connection.in_atomic_block or getattr(error.__cause__, "sqlstate", "") != DEADLOCK:
+                return act()
+        except (OperationalError, IntegrityError) as error:
+            may_go_on = isinstance(error, IntegrityError) or getattr(error.__cause__, "sqlstate", "") == DEADLOCK
+            if connection.in_atomic_block or not may_go_on:
                 raise
             logger.info("settling once more after: %s", error)
     with transaction.atomic():
-        return settle()
+        return act()
 
 
-def _lock(message: Message, *outcomes: Message.Outcome) -> tuple[Hold | None, Message]:
+def _lock(message: Message, seen: int | None, now: datetime, *outcomes: Message.Outcome) -> tuple[Hold | None, Message]:
     # The hold before the message, the order in which the worker locks too.
     hold = Hold.objects.select_for_update().filter(queue=message.queue, group_id=message.group_id).first()
     locked = Message.objects.select_for_update().get(pk=message.pk)
-    if locked.outcome not in outcomes:
-        raise NotQuarantined(f"Message {locked.message_id} is {locked.get_outcome_display().lower()} already. Reload the page.")
+    if locked.outcome not in outcomes or (seen is not None and revision(locked) != seen):
+        entries = list(AuditEntry.objects.filter(message=locked, id__gt=seen or 0).select_related("user").order_by("id"))
+        kind = Conflict if locked.outcome in outcomes else NotQuarantined
+        raise kind(_told(locked, entries, now) if seen is not None else _not_so(locked, outcomes[0], entries, now), entries)
     return hold, locked
 
 
-def _let_go(hold: Hold | None, settled: Message, now: datetime) -> int:
+def _told(message: Message, entries: Sequence[AuditEntry], now: datetime) -> str:
+    """What happened to the message since the person looked."""
+    did = _did(entries[-1], now) if entries else "This message is no longer as it was shown"
+    looking = (", " if did.endswith("”") else " ") + "while you were looking at it" if entries else ""
+    return f"{did}{looking}. It is {message.get_outcome_display().lower()} now. Nothing was changed by you."
+
+
+def _not_so(message: Message, needed: Message.Outcome, entries: Sequence[AuditEntry], now: datetime) -> str:
+    """How the message stands, to somebody who did not look at it, and what was done to it last."""
+    words = "discarded" if needed == Outcome.DISCARDED else "in quarantine"
+    last = f" {_did(entries[-1], now)}." if entries else ""
+    return f"Message {message.pk} is not {words}; it is {message.get_outcome_display().lower()}.{last}"
+
+
+def _did(newest: AuditEntry, now: datetime) -> str:
+    at = newest.at.astimezone(UTC)
+    day = "" if at.date() == now.astimezone(UTC).date() else f" on {at.day} {at:%b %Y}"
+    has_reason = newest.action in (Action.CORRECT, Action.DISCARD, Action.UNDO_DISCARD)
+    reason = f", giving the reason “{shorten(newest.note, NOTE_WIDTH)}”" if has_reason else ""
+    return f"{who(newest)} {DID.get(Action(newest.action), newest.action)} at {at:%H:%M:%S} UTC{day}{reason}"
+
+
+def _require(reason: str, act: str) -> None:
+    if not reason.strip():
+        raise ValueError(f"A reason is needed to {act} a message.")
+
+
+# What changes
+
+
+def _mark_settled(message: Message, now: datetime, outcome: Message.Outcome | None = None) -> None:
+    message.outcome, message.settled_at = outcome or message.outcome, now
+    message.save(update_fields=["outcome", "settled_at"])
+
+
+def _hold_earlier(hold: Hold, undone: AuditEntry) -> None:
+    """Let the group wait behind this message; the later one that it waited for waits too, and is read anew in its turn."""
+    later = hold.message
+    if Message.objects.filter(pk=later.pk, outcome=Outcome.QUARANTINED).update(outcome=Outcome.HELD):
+        note = f"Behind message {undone.message_id}, whose discard was taken back."
+        _audit(Action.HELD, later, Actor(undone.user, undone.origin), note, undone.at)
+    hold.message, hold.since = undone.message, undone.at
+    hold.save(update_fields=["message", "since"])
+
+
+def _let_go(hold: Hold | None, settled: AuditEntry) -> int:
     """Record what waited, up to the next message that is not understood: that one is quarantined and holds the rest."""
-    if hold is None or hold.message_id != settled.pk:
+    if hold is None or hold.message_id != settled.message_id:
         return 0
     recorded = 0
-    while waiting := list(_held(hold.queue, hold.group_id)[:CHUNK]):
+    while waiting := _next_waiting(hold):
         entries: list[Entry] = []
         for message in waiting:
-            judgement = history.judge(message.body)
+            judgement = _judge_in_turn(message)
             if isinstance(judgement, MessageRefused):
                 history.refuse(message, judgement)
                 break
-            entries.append(Entry(message, judgement))
-        entered, refusal = _enter_or_refuse(entries, now)
+            entries.append(_entry(message, judgement, hold))
+        entered, refusal = _enter_or_refuse(entries, settled.at)
         recorded += _recorded(waiting[:entered])
+        _settle_in_turn([message for message in waiting[:entered] if message.code], settled)
         if refusal is not None or len(entries) < len(waiting):
             next_one = waiting[entered]
-            next_one.save()
+            # The row is not locked: a worker may count a repeat of it just now.
+            next_one.save(update_fields=REFUSING)
             hold.message = next_one
             hold.save(update_fields=["message"])
             return recorded
@@ -137,9 +310,57 @@ def _let_go(hold: Hold | None, settled: Message, now: datetime) -> int:
     return recorded
 
 
+def _next_waiting(hold: Hold) -> list[Message]:
+    held = _held(hold.queue, hold.group_id)
+    last, total = 0, 0
+    for pk, size in held.values_list("pk", "size")[:CHUNK]:
+        total += size
+        if last and total > CHUNK_BYTES:
+            break
+        last = pk
+    return list(held.filter(pk__lte=last).select_related("conflicts_with").defer("conflicts_with__body"))
+
+
+def _settle_in_turn(messages: Sequence[Message], settled: AuditEntry) -> None:
+    """Messages that were in quarantine before they waited, and left it without anybody's looking at them again: say why."""
+    note = f"In its turn, after message {settled.message_id} was {DONE[Action(settled.action)]}."
+    for message in messages:
+        _mark_settled(message, settled.at)
+        _audit(Action.REPLAY, message, Actor(settled.user, settled.origin), note, settled.at)
+
+
+def _judge_in_turn(message: Message) -> history.Judgement:
+    """What a message that waited is taken for: a dead letter, or one with the publication id of another, is for a person, however it
+    reads."""
+    judgement = history.judge(message.body)
+    if message.via_dead_letter:
+        judgement = dead_letters.refusal(message.queue, message.receive_count, judgement)
+    if message.conflicts_with is None:
+        return judgement
+    return history.conflict(message.conflicts_with.publication_id, judgement)
+
+
 def _recorded(messages: list[Message]) -> int:
     """How many were recorded: copies of what the history has already have no effect."""
     return sum(message.outcome == Outcome.RECORDED for message in messages)
+
+
+def _entry(message: Message, parsed: ParsedMessage, hold: Hold | None) -> Entry:
+    return Entry(message, parsed, after_gap=_after_gap(message, hold), place=_place_of(message))
+
+
+def _place_of(message: Message) -> int:
+    """Where it stands in its group (ledger.Entry): of one that SQS gave up delivering, anything recorded may be later."""
+    original = message.corrects or message
+    return 0 if original.via_dead_letter else original.pk
+
+
+def _after_gap(message: Message, hold: Hold | None) -> bool:
+    """Where nothing is held: whether an earlier message of the group is still in quarantine."""
+    if hold is not None:
+        return False
+    earlier = Message.objects.filter(outcome=Outcome.QUARANTINED, id__lt=message.pk, queue=message.queue, group_id=message.group_id)
+    return earlier.exists()
 
 
 def _enter_or_refuse(entries: list[Entry], now: datetime) -> tuple[int, MessageRefused | None]:
@@ -152,7 +373,7 @@ def _enter_or_refuse(entries: list[Entry], now: datetime) -> tuple[int, MessageR
             return _enter(entries, now), None
     except history.UNSTORABLE as error:
         if len(entries) == 1:
-            refusal = history.not_storable(error)
+            refusal = history.not_storable(error, entries[0].parsed)
             history.refuse(entries[0].message, refusal)
             return 0, refusal
     for count, entry in enumerate(entries):
@@ -168,10 +389,12 @@ def _held(queue: str, group_id: str) -> QuerySet[Message]:
 
 def _enter(entries: list[Entry], now: datetime) -> int:
     entered = ledger.enter([entry for entry in entries if history.accept(entry.message, entry.parsed)], now=now)
-    Message.objects.bulk_update([entry.message for entry in entries], SETTLING)
+    Message.objects.bulk_update([entry.message for entry in entries], SETTLING, batch_size=100)
     entered.save()
     return len(entries)
 
 
-def _audit(action: str, message: Message, user: AbstractBaseUser | None, note: str, now: datetime) -> None:
-    AuditEntry.objects.create(at=now, user=user, action=action, message=message, note=note)  # type: ignore[misc]
+def _audit(action: str, message: Message, actor: Actor, note: str, now: datetime) -> AuditEntry:
+    row = AuditEntry(at=now, user=actor.user, origin=actor.origin[:150], action=action, message=message, note=note.strip())  # type: ignore[misc]
+    row.save()
+    return row

@@ -1,4 +1,4 @@
-"""Amazon SQS FIFO: open a queue, send, receive, delete, release. The only module that imports boto3.
+"""Amazon SQS FIFO: open a queue, send, receive, extend, delete, release. The only module that imports boto3.
 
 Limits are AWS's own: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 boto3's environment variables choose broker, region and credentials.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import re
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,27 +34,45 @@ MAX_BATCH_BYTES = MAX_MESSAGE_BYTES = 1_048_576
 MAX_QUEUE_NAME = 80
 MAX_WAIT_SECONDS = 20
 MAX_VISIBILITY_SECONDS = 43_200
-VISIBILITY_SECONDS = 120
-RETENTION_SECONDS = 14 * 24 * 60 * 60
-# The highest that SQS allows: every receive of a batch counts for all its messages, also for those never tried.
-MAX_RECEIVE_COUNT = 1_000
-SENDING_SECONDS = {"connect_timeout": 3, "read_timeout": 6}
-RECEIVING_SECONDS = {"connect_timeout": 5, "read_timeout": MAX_WAIT_SECONDS + 10}
+# A queue that is silent must hold up neither a sender nor the end of a worker.
+CALL_SECONDS = {"connect_timeout": 2, "read_timeout": 5}
+# What a receive may take beyond its long poll.
+ANSWER_SECONDS = 3
 
 SYSTEM_ATTRIBUTES: list[MessageSystemAttributeNameType] = [
     "SentTimestamp", "ApproximateReceiveCount", "SequenceNumber", "MessageGroupId", "MessageDeduplicationId",
+    "DeadLetterQueueSourceArn",
 ]  # fmt: skip
 
 # Letters, digits and punctuation of ASCII, no space (AWS SendMessage, MessageGroupId).
 ID_PATTERN = re.compile(r"[!-~]{1,128}")
 QUEUE_NAME_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
 
+# RequestThrottled, ThrottlingException, KmsThrottled, OverLimit, RequestLimitExceeded and their like, old and new spelling.
+THROTTLING = re.compile(r"throttl|overlimit|limitexceeded|toomanyrequests|slowdown", re.IGNORECASE)
+# The same request would be refused again.
+BAD_REQUEST = re.compile(r"InvalidParameter|InvalidAttribute|MissingParameter|Validation")
+# A receipt handle that is no longer ours: AWS says the first for a FIFO queue, local brokers one of the others.
+EXPIRED = re.compile(r"InvalidParameterValue|ReceiptHandleIsInvalid|MessageNotInflight")
+
 
 class QueueError(Exception):
-    """SQS could not do what was asked: one sentence with what to do."""
+    """SQS could not be asked, or its answer was lost: one sentence with what to do. What was asked may have been done."""
 
 
-class QueueNotFound(QueueError):
+class Refused(QueueError):
+    """SQS answered, and did nothing."""
+
+
+class Throttled(Refused):
+    """SQS is asked too often, or more is in flight than it allows: ask again later and less often."""
+
+
+class BadRequest(Refused):
+    """SQS finds fault with the request itself, such as its attempt id: asked again, it is refused again."""
+
+
+class QueueNotFound(Refused):
     """The queue does not exist in this account and region."""
 
 
@@ -98,10 +115,18 @@ class Failed:
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
+    @property
+    def expired(self) -> bool:
+        """Whether the receipt handle is stale: the message is visible again, was received again, or is gone."""
+        return EXPIRED.search(self.code) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One message as handed over by the queue. Times are UTC; `receipt_handle` is good for this receive only."""
+    """One message as handed over by the queue. Times are UTC; `receipt_handle` is good for this receive only.
+
+    `dead_letter_source` is the name of the queue that SQS gave up delivering it from; empty unless this is a dead-letter queue.
+    """
 
     queue: str
     message_id: str
@@ -115,6 +140,7 @@ class Received:
     receive_count: int
     attributes: Mapping[str, str]
     received_at: datetime
+    dead_letter_source: str = ""
 
     @property
     def intact(self) -> bool:
@@ -159,28 +185,45 @@ def sentences(doing: str) -> Iterator[None]:
     except EndpointConnectionError:
         raise QueueError(f"{doing}: nothing answers at {broker_name()}. Check that the broker runs and is reachable.") from None
     except ClientError as error:
-        code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-        if "NonExistentQueue" in code or "QueueDoesNotExist" in code:
-            raise QueueNotFound(f"{doing}: the queue does not exist at {broker_name()}. Run `python manage.py create_queues`.") from None
-        raise QueueError(f"{doing}: {broker_name()} answered {code}: {message}") from None
+        raise _answered(doing, error) from None
     except BotoCoreError as error:
         raise QueueError(f"{doing}: {broker_name()}: {error}") from None
     except ValueError as error:
         raise QueueError(f"{doing}: {error}. Check AWS_ENDPOINT_URL_SQS, which is written like http://127.0.0.1:4566.") from None
 
 
-def client(**seconds: float) -> SQSClient:
-    """One SQS client per process and time-out; clients are thread-safe, but must not cross a fork."""
+def _answered(doing: str, error: ClientError) -> QueueError:
+    code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if "NonExistentQueue" in code or "QueueDoesNotExist" in code:
+        return QueueNotFound(f"{doing}: the queue does not exist at {broker_name()}. Run `python manage.py create_queues`.")
+    sentence = f"{doing}: {broker_name()} answered {code}: {message}"
+    if status == 429 or THROTTLING.search(code):
+        return Throttled(sentence)
+    if status == 400 and BAD_REQUEST.search(code):
+        return BadRequest(sentence)
+    # A server's own fault says nothing about how far it came.
+    return Refused(sentence) if 400 <= status < 500 else QueueError(sentence)
+
+
+def client(attempts: int = 2, **seconds: float) -> SQSClient:
+    """One SQS client per process, number of attempts and time-outs; clients are thread-safe, but must not cross a fork."""
     with _making_clients:  # boto3.client() itself is not thread-safe (boto3 guide, clients)
-        return _client(**seconds)
+        return _client(attempts, **seconds)
+
+
+def receiving_client(wait: int) -> SQSClient:
+    """The client for receives of so long a poll. It asks once: who lost an answer asks again with the same attempt id, which boto3
+    would not tell from a refusal that comes after it."""
+    return client(attempts=1, connect_timeout=CALL_SECONDS["connect_timeout"], read_timeout=wait + ANSWER_SECONDS)
 
 
 @functools.cache
-def _client(**seconds: float) -> SQSClient:
+def _client(attempts: int, **seconds: float) -> SQSClient:
     config = Config(
         # Named here, boto3 does not make its own name anew for every request, which costs a tenth of a call.
         user_agent="TradePortal",
-        retries={"mode": "standard", "total_max_attempts": 2},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=64,
         **seconds,  # type: ignore[arg-type]
     )
@@ -189,12 +232,13 @@ def _client(**seconds: float) -> SQSClient:
 
 
 class Queue:
-    """One FIFO queue, by name."""
+    """One FIFO queue, by name. `receiving` gives the client for receives of a long poll in seconds; None: all calls share one."""
 
-    def __init__(self, name: str, sqs: SQSClient, url: str) -> None:
+    def __init__(self, name: str, sqs: SQSClient, url: str, receiving: Callable[[int], SQSClient] | None = None) -> None:
         self.name = name
         self.sqs = sqs
         self.url = url
+        self.receiving = receiving or (lambda wait: sqs)
 
     def send(self, messages: Sequence[Outgoing]) -> list[Sent | Failed]:
         """Send up to 10 messages (1 MiB in all) in one call, the answers in the same order. Raises QueueError."""
@@ -217,48 +261,58 @@ class Queue:
         results |= _failures(answer)
         return [results.get(entry["Id"], Failed("NoAnswer", "SQS did not mention this message")) for entry in entries]
 
-    def receive(self, limit: int = MAX_BATCH, wait: int = 0) -> list[Received]:
+    def receive(self, limit: int = MAX_BATCH, wait: int = 0, attempt_id: str | None = None) -> list[Received]:
         """Up to `limit` (1..10) messages, waiting up to `wait` (0..20) seconds for the first. Raises QueueError.
 
-        Each call carries an attempt id of its own, so that boto3's retry of a lost answer gets the same messages again instead of
-        leaving their groups locked (AWS ReceiveMessage, ReceiveRequestAttemptId).
+        When an answer is lost, its messages stay invisible and their groups locked. Asking again with the same `attempt_id` and
+        limit within five minutes brings the same messages (AWS ReceiveMessage, ReceiveRequestAttemptId). None is a fresh attempt.
         """
         with sentences(f"Receiving from {self.name}"):
-            answer = self.sqs.receive_message(
+            answer = self.receiving(wait).receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=limit,
                 WaitTimeSeconds=wait,
                 MessageSystemAttributeNames=SYSTEM_ATTRIBUTES,
                 MessageAttributeNames=["All"],
-                ReceiveRequestAttemptId=uuid.uuid4().hex,
+                ReceiveRequestAttemptId=attempt_id or new_attempt_id(),
             )
         received_at = datetime.now(UTC)
         return [_received(self.name, message, received_at) for message in answer.get("Messages", [])]
 
     def delete(self, messages: Sequence[Received]) -> list[tuple[Received, Failed]]:
         """Delete any number of messages, 10 a call; gives those that SQS did not delete. Raises QueueError."""
-        failed: list[tuple[Received, Failed]] = []
-        for ten in batches(messages):
-            with sentences(f"Deleting from {self.name}"):
-                answer = self.sqs.delete_message_batch(
-                    QueueUrl=self.url,
-                    Entries=[{"Id": str(index), "ReceiptHandle": message.receipt_handle} for index, message in enumerate(ten)],
-                )
-            failed += [(ten[int(index)], failure) for index, failure in _failures(answer).items()]
-        return failed
+
+        def call(ten: Sequence[Received]) -> Any:
+            entries = [{"Id": str(index), "ReceiptHandle": message.receipt_handle} for index, message in enumerate(ten)]
+            return self.sqs.delete_message_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type]
+
+        return self._each(f"Deleting from {self.name}", batches(messages), call)
+
+    def extend(self, messages: Sequence[Received], seconds: int) -> list[tuple[Received, Failed]]:
+        """Keep messages invisible for so many seconds from now, 10 a call in the order given; gives those that SQS did not extend.
+        Raises QueueError."""
+        return self._each(f"Keeping messages of {self.name}", batches(messages), lambda ten: self._change_visibility(ten, seconds))
 
     def release(self, messages: Sequence[Received]) -> list[tuple[Received, Failed]]:
-        """Give messages back at once instead of after their visibility timeout, 10 a call. Raises QueueError."""
+        """Give messages back at once instead of after their visibility timeout; gives those that SQS did not take back.
+
+        All messages of a group go back in one call, so that nobody is handed a later one without those before it; of more than
+        10 the last go first, which stay locked behind the first. Raises QueueError.
+        """
+        return self._each(f"Giving messages back to {self.name}", runs_of_groups(messages), lambda ten: self._change_visibility(ten, 0))
+
+    def _change_visibility(self, ten: Sequence[Received], seconds: int) -> Any:
+        entries = [
+            {"Id": str(index), "ReceiptHandle": message.receipt_handle, "VisibilityTimeout": seconds} for index, message in enumerate(ten)
+        ]
+        return self.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _each(doing: str, runs: Iterable[Sequence[Received]], call: Callable[[Sequence[Received]], Any]) -> list[tuple[Received, Failed]]:
         failed: list[tuple[Received, Failed]] = []
-        for ten in batches(messages):
-            with sentences(f"Giving messages back to {self.name}"):
-                answer = self.sqs.change_message_visibility_batch(
-                    QueueUrl=self.url,
-                    Entries=[
-                        {"Id": str(index), "ReceiptHandle": message.receipt_handle, "VisibilityTimeout": 0}
-                        for index, message in enumerate(ten)
-                    ],
-                )
+        for ten in runs:
+            with sentences(doing):
+                answer = call(ten)
             failed += [(ten[int(index)], failure) for index, failure in _failures(answer).items()]
         return failed
 
@@ -277,43 +331,12 @@ def check_name(name: str) -> None:
         )
 
 
-def open_queue(name: str, *, receiving: bool = False) -> Queue:
-    """The queue of that name. `receiving` allows for long polls; without it calls give up after seconds. Raises QueueError."""
+def open_queue(name: str) -> Queue:
+    """The queue of that name, whose calls give up after seconds, receives after seconds more than they wait. Raises QueueError."""
     check_name(name)
-    sqs = client(**(RECEIVING_SECONDS if receiving else SENDING_SECONDS))
+    sqs = client(**CALL_SECONDS)
     with sentences(f"Opening the queue {name}"):
-        return Queue(name, sqs, sqs.get_queue_url(QueueName=name)["QueueUrl"])
-
-
-def wanted_attributes(dead_letter_arn: str | None = None) -> dict[str, str]:
-    """The attributes our queues have, as SQS names them; times in seconds, sizes in bytes."""
-    wanted = {
-        "FifoQueue": "true",
-        "ContentBasedDeduplication": "true",
-        "VisibilityTimeout": str(VISIBILITY_SECONDS),
-        "MessageRetentionPeriod": str(RETENTION_SECONDS),
-        "MaximumMessageSize": str(MAX_MESSAGE_BYTES),
-    }
-    if dead_letter_arn:
-        wanted["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": MAX_RECEIVE_COUNT})
-    return wanted
-
-
-def ensure_queue(name: str, dead_letter_arn: str | None = None) -> tuple[Queue, bool, dict[str, tuple[str, str]]]:
-    """The queue, whether it was made just now, and for one that existed what differs: {attribute: (found, wanted)}.
-
-    Nothing of an existing queue is changed. Raises QueueError.
-    """
-    wanted = wanted_attributes(dead_letter_arn)
-    try:
-        queue = open_queue(name)
-    except QueueNotFound:
-        with sentences(f"Creating the queue {name}"):
-            url = client(**SENDING_SECONDS).create_queue(QueueName=name, Attributes=wanted)["QueueUrl"]  # type: ignore[arg-type]
-        return Queue(name, client(**SENDING_SECONDS), url), True, {}
-    found = queue.attributes()
-    differs = {key: (found.get(key, "not set"), value) for key, value in wanted.items() if not _same(found.get(key), value)}
-    return queue, False, differs
+        return Queue(name, sqs, sqs.get_queue_url(QueueName=name)["QueueUrl"], receiving_client)
 
 
 def batches(items: Sequence[T], size: int = MAX_BATCH) -> Iterator[Sequence[T]]:
@@ -322,10 +345,24 @@ def batches(items: Sequence[T], size: int = MAX_BATCH) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def _same(found: str | None, wanted: str) -> bool:
-    if found is not None and wanted.startswith("{"):
-        return {k: str(v) for k, v in json.loads(found).items()} == {k: str(v) for k, v in json.loads(wanted).items()}
-    return found == wanted
+def runs_of_groups(messages: Sequence[Received], size: int = MAX_BATCH) -> Iterator[Sequence[Received]]:
+    """The messages in runs of up to `size` that never split a group that fits into one; of a longer group its last run comes first."""
+    groups: dict[str, list[Received]] = {}
+    for message in messages:
+        groups.setdefault(message.group_id, []).append(message)
+    run: list[Received] = []
+    for part in (part for group in groups.values() for part in reversed(list(batches(group, size)))):
+        if len(run) + len(part) > size:
+            yield run
+            run = []
+        run.extend(part)
+    if run:
+        yield run
+
+
+def new_attempt_id() -> str:
+    """An id for one receive, whatever becomes of its answer."""
+    return uuid.uuid4().hex
 
 
 def _failures(answer: Mapping[str, Any]) -> dict[str, Failed]:
@@ -349,6 +386,7 @@ def _received(queue: str, message: Mapping[str, Any], received_at: datetime) -> 
         receive_count=int(system.get("ApproximateReceiveCount", "1")),
         attributes={name: _text(value) for name, value in message.get("MessageAttributes", {}).items()},
         received_at=received_at,
+        dead_letter_source=system.get("DeadLetterQueueSourceArn", "").rpartition(":")[2],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
@@ -25,3 +26,11 @@ def between(lowest: int, highest: int | None) -> Callable[[str], int]:
         return number
 
     return check
+
+
+def command_line() -> str:
+    """Where a command is run from, for the audit trail: "command line, root"."""
+    try:
+        return f"command line, {getpass.getuser()}"
+    except (KeyError, OSError, ImportError):  # a container may have no name for its user
+        return "command line"

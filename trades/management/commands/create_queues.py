@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from trades import sqs
+from trades import queues, sqs
 
 DIFFERS = 3
 
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             raise CommandError("Some attributes differ from what the portal needs, see above. Change them.", returncode=DIFFERS)
 
     def _ensure(self, name: str, dead_letter_arn: str | None) -> tuple[sqs.Queue, bool]:
-        queue, created, differences = sqs.ensure_queue(name, dead_letter_arn)
+        queue, created, differences = queues.ensure_queue(name, dead_letter_arn)
         self.stdout.write(f"{name}: {'created' if created else 'exists'} at {queue.url}")
         for attribute, (found, wanted) in differences.items():
             self.stdout.write(f"  {attribute} is {found}, should be {wanted}")

@@ -92,9 +92,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Relay until asked to stop."""
         require_database()
-        self.stdout.write("relay_publications ready: watching the outbox")
-        self.stdout.flush()
         with stop_on_signals() as stop:
+            self.stdout.write("relay_publications ready: watching the outbox")
+            self.stdout.flush()
             relay = Relay(stop)
             while not stop.is_set():
                 left = relay.step()

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from trades import history, quarantine
+from trades.management.arguments import command_line
 from trades.management.database import require_database
 from trades.messages.facts import MessageRefused
 from trades.messages.values import shorten
@@ -27,7 +28,7 @@ UNKNOWN = "unknown-dialect"
 REFERENCE = "reference"
 CODES = (
     *(UNKNOWN, "several-documents", "no-trade-id", "not-an-event", "invalid-field", "schema", "mapping-error"),
-    *("not-storable", "too-large", "forbidden-construct", "not-well-formed", REFERENCE),
+    *("not-storable", "too-large", "forbidden-construct", "not-well-formed", "dead-letter", REFERENCE),
 )
 CHUNK = 200
 MANY = 20
@@ -78,6 +79,7 @@ class Command(BaseCommand):
         require_database()
         self.as_json, self.is_dry = options["as_json"], options["dry_run"]
         self.tally = Tally()
+        self.actor = quarantine.Actor(None, command_line())
         try:
             self._run(options["code"] or [UNKNOWN], options["queue"])
         except KeyboardInterrupt:
@@ -128,8 +130,8 @@ class Command(BaseCommand):
 
     def _replay(self, message: Message, note: str = "") -> quarantine.Result | None:
         try:
-            return quarantine.replay(message, user=None, note=f"{NOTE}{note}", now=timezone.now())
-        except quarantine.NotQuarantined:
+            return quarantine.replay(message, actor=self.actor, note=f"{NOTE}{note}", now=timezone.now())
+        except quarantine.Conflict:
             return None
 
     def _tell(self, message: Message, outcome: str, recorded: int, reason: str) -> None:
