@@ -10,6 +10,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -17,7 +18,7 @@ from threading import Event as Signal
 from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 
 from trades import dialects, identifiers, messages, sqs
@@ -33,8 +34,9 @@ PUBLICATION_ID = "PublicationId"
 REFERENCE = "reference"  # code of a document that is understood and is about no trade
 STORE_CHUNK = 100
 SEND_CHUNK = 100
-# Longer than the slowest single call of a sender: two attempts of connecting and reading, and the pause between.
-LEASE = timedelta(seconds=30)
+# So long a sender that died holds up its queue. One that is only slow may be overtaken in the middle of a call: the other begins with
+# the same rows, which SQS takes once by their deduplication ids, and the slow one may make no further call.
+LEASE = timedelta(seconds=10)
 LEASE_POLL_SECONDS = 0.1
 
 
@@ -121,7 +123,7 @@ def deliver(queue: str, *, clock: Clock, patience: float = 0, at_most: float | N
         delivery.problem = str(error)
         _unsent(queue).filter(last_error="").update(last_error=str(error))
     finally:
-        OutboxLease.objects.filter(queue=queue, holder=holder).update(expires_at=clock())
+        _release(queue, holder, clock)
     return delivery
 
 
@@ -289,6 +291,17 @@ def _renew(queue: str, holder: str, now: datetime) -> bool:
     return OutboxLease.objects.filter(free, queue=queue).update(holder=holder, expires_at=now + LEASE) == 1
 
 
+def _release(queue: str, holder: str, clock: Clock) -> None:
+    """Let the next sender begin at once. Where the connection broke a new one is tried; failing that, the lease runs out by itself."""
+    lease = OutboxLease.objects.filter(queue=queue, holder=holder)
+    try:
+        lease.update(expires_at=clock())
+    except DatabaseError:
+        connection.close()
+        with suppress(DatabaseError):
+            lease.update(expires_at=clock())
+
+
 def _send_all(queue: sqs.Queue, holder: str, delivery: Delivery, clock: Clock, ended: Callable[[], bool]) -> None:
     stopped_groups: set[str] = set()
     last = 0
@@ -364,4 +377,5 @@ def _verified(answer: sqs.Sent | sqs.Failed, message: sqs.Outgoing) -> sqs.Sent 
 
 
 def _note_failures(rows: Sequence[Publication], error: str) -> None:
-    Publication.objects.filter(pk__in=[row.pk for row in rows]).update(attempts=F("attempts") + 1, last_error=error)
+    # Not what another sender, to whom the lease went meanwhile, has sent already.
+    Publication.objects.unsent().filter(pk__in=[row.pk for row in rows]).update(attempts=F("attempts") + 1, last_error=error)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tests.support.native import NAMESPACE, received
-from trades import history
-from trades.models import Trade
+from trades import dead_letters, history, quarantine
+from trades.models import Message, Trade
 
 START = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 LEI = "5493001KJTIIGC8Y1R12"
+PUBLICATION = uuid.UUID("6a0f1c9e-0000-4000-8000-000000000001")
 UTI, OTHER_UTI = "1030399999UTI0001", "1030399999UTI0002"
 
 
@@ -71,3 +74,43 @@ def two_trades() -> tuple[Trade, Trade]:
     record(told("BOOK", 1, 0, trade_id="B-2", others=(OTHER_UTI,)), minute=1, group="B-2")
     record(told("STATUS", 1, 5, trade_id="A-1", status="CHECKED", others=(OTHER_UTI,)), minute=10, group="A-1")
     return Trade.objects.get(trade_id="A-1"), Trade.objects.get(trade_id="B-2")
+
+
+# The workbench
+
+ANA, BEN = quarantine.Actor(None, "ana"), quarantine.Actor(None, "ben")
+UPDATE = told("UPDATE", 2, 30, amount="12000000.00")
+BAD_VERSION = UPDATE.replace("<Version>2<", "<Version>two<")
+
+
+def blocked_trade(trade_id: str = "T-1") -> tuple[Trade, Message]:
+    """Booked, then an update that can't be read, and three messages that wait behind it."""
+    later = [told("STATUS", 2, 40, trade_id=trade_id, status="CHECKED"), told("STATUS", 2, 50, trade_id=trade_id, status="CONFIRMED")]
+    record(told("BOOK", 1, 0, trade_id=trade_id, others=(f"{UTI}-{trade_id}",)), minute=1, group=trade_id)
+    record(BAD_VERSION.replace("T-1", trade_id), *later, told("CANCEL", 3, 60, trade_id=trade_id), minute=31, group=trade_id)
+    return Trade.objects.get(trade_id=trade_id), Message.objects.get(outcome="QUARANTINED", group_id=trade_id)
+
+
+def repaired_trade() -> Trade:
+    """A trade that people worked on: a message corrected, one discarded, one that brought its publication id again with other
+    content, one from the dead-letter queue that waits, and one that was delivered three times."""
+    _, bad = blocked_trade("R-1")
+    good = UPDATE.replace("T-1", "R-1")
+    quarantine.correct(bad, good, actor=ANA, reason="version mistyped", now=START + timedelta(minutes=70))
+    record("<TradeStatus>\n  <broken\n</TradeStatus>", minute=80, group="R-1")
+    broken = Message.objects.get(outcome="QUARANTINED", group_id="R-1")
+    quarantine.discard(broken, actor=BEN, reason="a fragment, sent again since", now=START + timedelta(minutes=90))
+    twice = received(told("REINSTATE", 4, 95, trade_id="R-1"), "R-1", publication_id=PUBLICATION)
+    for _ in range(3):
+        history.record([twice], now=START + timedelta(minutes=95))
+    other = received(told("UPDATE", 5, 96, trade_id="R-1", amount="1.00"), "R-1", publication_id=PUBLICATION)
+    history.record([other], now=START + timedelta(minutes=96))
+    quarantine.discard(
+        Message.objects.get(outcome="QUARANTINED", group_id="R-1"),
+        actor=BEN,
+        reason="published twice by mistake",
+        now=START + timedelta(minutes=97),
+    )
+    gone = replace(received(told("UPDATE", 6, 100, trade_id="R-1", amount="13000000.00"), "R-1"), receive_count=5)
+    dead_letters.record([gone], now=START + timedelta(minutes=110), queue=gone.queue)
+    return Trade.objects.get(trade_id="R-1")

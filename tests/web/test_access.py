@@ -19,9 +19,9 @@ FOR_VIEWERS = {
     "blotter", "trades", "trade", "event", "event_raw", "uploads", "upload", "document_original", "quarantine", "reference", "message",
     "message_raw",
 }  # fmt: skip
-FOR_OPERATORS = {"upload_new", "replay", "discard"}
+FOR_OPERATORS = {"upload_new", "replay", "discard", "undo", "correct", "settle", "correct_many"}
 FOR_ADMINISTRATORS = {"inspect"}
-POST_ONLY = {"replay", "discard", "theme", "logout"}
+POST_ONLY = {"replay", "discard", "undo", "theme", "logout"}
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def addresses() -> dict[str, str]:
         "event_raw": ["T-1", 1],
         "upload": [upload.pk],
         "document_original": [upload.pk, document.pk],
-        **{name: [blocked.pk] for name in ("message", "message_raw", "replay", "discard")},
+        **{name: [blocked.pk] for name in ("message", "message_raw", "replay", "discard", "undo", "correct")},
     }
     return {name: reverse(name, args=arguments.get(name, [])) for name in names()}
 
@@ -97,8 +97,11 @@ def test_only_administrators_inspect_documents(otto: Client, ada: Client, addres
 
 
 def test_nothing_changes_by_get(otto: Client, addresses: dict[str, str]) -> None:
+    before = list(Message.objects.order_by("pk").values())
     for name in POST_ONLY:
-        assert otto.get(addresses[name]).status_code == 405, name
+        assert otto.get(addresses[name]).status_code in (302, 405), name
+    assert list(Message.objects.order_by("pk").values()) == before
+    assert not AuditEntry.objects.exists()
 
 
 def test_reading_pages_refuse_post(otto: Client, addresses: dict[str, str]) -> None:

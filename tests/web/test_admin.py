@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
@@ -9,10 +11,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.support.native import native
 from tests.web import factories
-from trades.models import AuditEntry, Message, Trade, Upload
+from trades.models import AuditEntry, Message, Trade, Upload, Worker
+from trades.web import words
 
 pytestmark = pytest.mark.django_db
 OURS = [model for model in admin.site._registry if model._meta.app_label == "trades"]
@@ -33,7 +37,7 @@ def rows() -> None:
     factories.quarantined()
     factories.upload()
     factories.link(trade, factories.trade("c"))
-    AuditEntry.objects.create(at=factories.NOON, action="replay", message=event.message)
+    AuditEntry.objects.create(at=factories.NOON, action="replay", message=event.message, origin="command line, root")
 
 
 def address(model: type[Model], page: str, *arguments: object) -> str:
@@ -43,7 +47,7 @@ def address(model: type[Model], page: str, *arguments: object) -> str:
 def test_every_model_is_there() -> None:
     assert {model._meta.model_name for model in OURS} == {
         "trade", "event", "message", "upload", "document", "publication", "refusal", "hold", "auditentry", "outboxlease",
-        "tradeidentifier", "tradelink",
+        "tradeidentifier", "tradelink", "worker",
     }  # fmt: skip
 
 
@@ -70,6 +74,37 @@ def test_staff_without_a_role_see_nothing_of_ours(rows: None) -> None:
 
 def test_the_header_names_the_environment(ada: Client) -> None:
     assert "Trade Portal (DEV)" in ada.get("/admin/").content.decode()
+
+
+def test_the_audit_trail_says_where_something_was_done_and_messages_filter_by_the_dead_letter_queue(ada: Client, rows: None) -> None:
+    factories.message("QUARANTINED", via_dead_letter=True, message_id="given-up")
+
+    assert "command line, root" in ada.get(address(AuditEntry, "changelist")).content.decode()
+    listed = ada.get(address(Message, "changelist"), {"via_dead_letter__exact": "1"}).content.decode()
+    assert "given-up" in listed
+    assert "1 message" in listed
+
+
+def test_a_worker_that_was_not_seen_for_long_is_told_from_one_that_stopped(ada: Client) -> None:
+    now = timezone.now()
+    for state, silent in (("IDLE", timedelta(minutes=3, seconds=30)), ("STOPPED", timedelta(hours=1)), ("WORKING", timedelta(0))):
+        Worker.objects.create(
+            host="h",
+            pid=1,
+            version="1",
+            queue="q",
+            state=state,
+            started_at=factories.NOON,
+            seen_at=now - silent,
+            last_poll_at=factories.NOON,
+        )
+
+    html = ada.get(address(Worker, "changelist")).content.decode()
+
+    for shown in ("Idle, not seen for 3 m: killed, or without the database", "Stopped", "Working"):
+        assert f'<td class="field-standing">{shown}</td>' in html
+    assert f'<td class="field-seen">{words.full(now)}</td>' in html
+    assert html.count('<td class="field-last_poll">20 Nov 2026 12:00:00 UTC</td>') == 3
 
 
 def test_texts_are_escaped_and_cut(ada: Client, rows: None) -> None:

@@ -25,7 +25,9 @@ def addresses() -> list[str]:
     upload = factories.upload()
     return [
         "/", "/trades/?state=X&q=nothing", "/trades/T-1/", "/trades/T-1/?tab=fields", "/trades/T-1/?tab=transport", "/trades/none/",
-        "/uploads/", "/uploads/new/", f"/uploads/{upload.pk}/", "/quarantine/", f"/quarantine/{blocked.pk}/", "/no/such/page/",
+        "/uploads/", "/uploads/new/", f"/uploads/{upload.pk}/", "/quarantine/", f"/quarantine/{blocked.pk}/",
+        f"/quarantine/{blocked.pk}/correct/", "/quarantine/?view=settled",
+        f"/quarantine/settle/?act=discard&m={blocked.pk}", f"/quarantine/correct/?m={blocked.pk}", "/no/such/page/",
         "/admin/", reverse("admin:trades_upload_publish"), reverse("admin:trades_message_change", args=[blocked.pk]),
     ]  # fmt: skip
 
@@ -47,7 +49,7 @@ def test_no_template_has_inline_script_or_style(template: Path) -> None:
 
 
 def test_every_page_of_the_portal_has_landmarks_one_heading_and_a_skip_link(ada: Client, addresses: list[str]) -> None:
-    for address in addresses[:11]:
+    for address in addresses[:15]:
         html = ada.get(address).content.decode()
         assert html.count("<h1") == 1, address
         for mark in (

@@ -17,7 +17,7 @@ INSPECT = "auth.change_user"  # what administrators may do and operators may not
 NEEDED = {
     SEE: "To see trades, messages and uploads you need the role viewer, operator or administrator.",
     PUBLISH: "To upload and publish documents you need the role operator or administrator.",
-    SETTLE: "To replay or discard quarantined messages you need the role operator or administrator.",
+    SETTLE: "To replay, correct or discard quarantined messages you need the role operator or administrator.",
     INSPECT: "To inspect documents and try mappings out you need the role administrator.",
 }
 

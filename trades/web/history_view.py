@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db.models import Count
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from trades.lifecycle import FLAG_WORDS, Flag
 from trades.models import Event, Message, Trade
 from trades.web import words
 from trades.web.addresses import TradeAddress
+from trades.web.asides import Aside, Asides, asides_of
 from trades.web.reading import Reading, as_text
 from trades.web.telling import Telling
 from trades.web.words import Badge
@@ -20,6 +22,8 @@ from trades.web.words import Badge
 WINDOW = 200
 LISTED = (
     "id", "trade_id", "message_id", "position", "event_class", "event_kind", "status", "version", "event_time", "recorded_at", "reason",
+    "message__repeats", "message__via_dead_letter", "message__conflicts_with", "message__corrects__repeats",
+    "message__corrects__via_dead_letter",
 )  # fmt: skip
 QUEUE_ORDER = "Queue order: as the queue handed the messages over. It never changes."
 BUSINESS_ORDER = "Business order: as the documents themselves say, by version, sequence and time. What came late stands where it belongs."
@@ -36,6 +40,7 @@ class Item:
     line: str
     reason: str
     flags: list[str]
+    told: list[str]
     links: list[tuple[str, str]]
     is_selected: bool
     gap: str = ""
@@ -52,7 +57,7 @@ class Gap:
 class History:
     """A window of the history, and the addresses of the windows beside it ("" where there is none)."""
 
-    entries: Sequence[Item | Gap]
+    entries: Sequence[Item | Gap | Aside]
     span: str
     explained: str
     is_business: bool
@@ -73,6 +78,7 @@ class Lister:
     reading: Reading
     now: datetime
     copies: Mapping[int, int] = field(default_factory=dict)
+    asides: Asides = field(default_factory=Asides)
 
     def item(self, event: Event, selected: int = 0) -> Item:
         """One event."""
@@ -88,6 +94,7 @@ class Lister:
             line=self._line(event),
             reason=event.reason,
             flags=[FLAG_WORDS[Flag(flag)] if flag in Flag.__members__ else str(flag) for flag in self.telling.flags(position)],
+            told=self.asides.told(event.message),
             links=self._links(event),
             is_selected=position == selected,
         )
@@ -106,10 +113,15 @@ class Lister:
         if copies := self.copies.get(event.message_id):
             here = self.address.event(event.position, **self.reading.query())
             links.append((f"{words.plural(copies, 'copy', 'copies')} had no effect", f"{here}#copies"))
+        if original := event.message.corrects_id:
+            links += [("Original message", _message_address(original)), ("Correction", _message_address(event.message_id))]
+        if earlier := event.message.conflicts_with_id:
+            links.append(("Same publication, other content", _message_address(earlier)))
         return links
 
-    def history(self, selected: int) -> History:
-        """The window around the place that the address names, by default around the selected event. Two queries.
+    def history(self, selected: int, ids: Iterable[str]) -> History:
+        """The window around the place that the address names, by default around the selected event, of the trade that goes by these
+        ids. Five queries.
 
         Places run from 1 without gap in either order, so that a window is a range of them however long the history is.
         """
@@ -117,15 +129,21 @@ class Lister:
         around = reading.around or (telling.place(selected, reading) if selected else telling.count)
         low, high = window(telling.count, around)
         positions = telling.positions(reading)[low - 1 : high]
-        rows = {row.position: row for row in Event.objects.filter(trade=self.trade, position__in=positions).only(*LISTED)}
+        wanted = positions if reading.is_business else range(max(low - 1, 1), high + 1)  # with the one before: what lies between them
+        found = Event.objects.filter(trade=self.trade, position__in=wanted).select_related("message__corrects").only(*LISTED)
+        rows = {row.position: row for row in found}
         self.copies = _copies([row.message_id for row in rows.values()], reading.as_of)
+        self.asides = asides_of(self.trade, ids, [row.message for row in rows.values()], reading.as_of, self.now)
         missing = telling.missing_versions() if reading.is_business else {}
-        entries: list[Item | Gap] = []
+        entries: list[Item | Gap | Aside] = []
+        between = {} if reading.is_business else _between(self.asides.rows, rows, low, high, telling.count)
         for position in positions:
+            entries += between.get(position, ())
             if position in missing:
                 entries.append(Gap(_not_seen(*missing[position])))
             if position in rows:
                 entries.append(self.item(rows[position], selected))
+        entries += between.get(high + 1, ())
         return History(
             entries=entries if reading.is_oldest_first else entries[::-1],
             span=f"{low:,} to {high:,} of {telling.count:,}" if telling.count > WINDOW else words.plural(telling.count, "event"),
@@ -158,6 +176,22 @@ def window(count: int, around: int) -> tuple[int, int]:
     around = min(max(around, 1), max(count, 1))
     high = count - (count - around) // WINDOW * WINDOW
     return max(1, high - WINDOW + 1), high
+
+
+def _between(asides: Sequence[Aside], rows: Mapping[int, Event], low: int, high: int, count: int) -> dict[int, list[Aside]]:
+    """The asides before each position of a window of queue order (before high + 1: at its end): each stands before the first event of
+    which the message came after it, a correction being where its original came."""
+    came = {position: row.message.corrects_id or row.message_id for position, row in rows.items()}
+    found: dict[int, list[Aside]] = {}
+    for aside in asides:
+        place = next((position for position in range(max(low - 1, 1), high + 1) if came.get(position, 0) > aside.key), high + 1)
+        if place >= low and (place <= high or high == count):
+            found.setdefault(place, []).append(aside)
+    return found
+
+
+def _message_address(pk: int) -> str:
+    return reverse("message", args=[pk])
 
 
 def _not_seen(first: int, last: int) -> str:

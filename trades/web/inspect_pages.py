@@ -11,7 +11,7 @@ from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
 from django.views.decorators.http import require_http_methods
 
@@ -21,9 +21,9 @@ from trades.messages.inspection import Facts
 from trades.messages.mapping import Dialect
 from trades.messages.registry import FOLDER
 from trades.messages.tracing import MAX_ITEMS, ItemMatches, trace
-from trades.models import Message
 from trades.web import words
 from trades.web.access import INSPECT, SEE, check, needs
+from trades.web.message_view import existing
 from trades.web.upload_form import PASTED_NAME
 from trades.web.xml_view import xml_view
 
@@ -105,7 +105,7 @@ def _asked(request: HttpRequest) -> dict[str, str]:
     key = request.GET.get("message", "")
     if not key.isdecimal() or len(key) > 18:
         return {}
-    return {"sample": get_object_or_404(Message, pk=int(key)).body}
+    return {"sample": existing(int(key)).body}
 
 
 def _registry(mapping: str) -> Registry:

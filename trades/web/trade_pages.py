@@ -147,7 +147,7 @@ def _selected(lister: Lister, position: int | None) -> tuple[Event | None, str]:
         raise Http404(f"Trade {shown.trade_id} has {shown.event_count} events; there is no event {position}.")
     wanted = min(position or known, known)
     note = f"Event {position} was not known yet. Event {wanted}, the newest that was, is open." if position and wanted < position else ""
-    return Event.objects.filter(trade=shown, position=wanted).select_related("message").first(), note
+    return Event.objects.filter(trade=shown, position=wanted).select_related("message__corrects").first(), note
 
 
 def _event_context(lister: Lister, selected: Event) -> dict[str, object]:
@@ -158,7 +158,6 @@ def _event_context(lister: Lister, selected: Event) -> dict[str, object]:
         "publication": _publication_of(message),
         "copies": [(trade_view.message_address(copy), words.full_tag(copy.received_at)) for copy in copies[: trade_view.MOST_COPIES]],
         "copy_count": copies.count(),
-        "repeats": message.repeats,
     }
     if tab == "message":
         context["xml"] = xml_view(message.body)

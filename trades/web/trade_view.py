@@ -7,9 +7,10 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from trades.lifecycle import STEPS, State, Status
+from trades.lifecycle import STEPS, Flag, State, Status
 from trades.messages.facts import EventClass
 from trades.models import Event, Hold, Message, Trade
 from trades.web import words
@@ -24,6 +25,7 @@ ALWAYS_SHOWN = (Status.RECEIVED, Status.CHECKED, Status.CONFIRMED)
 RESETTING = frozenset({EventClass.BOOK, EventClass.UPDATE, EventClass.CORRECT})
 ENDS = {State.CANCELLED: "Cancelled", State.TERMINATED: "Terminated"}
 MOST_COPIES = 20
+MOST_OVERTAKEN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ def context_of(lister: Lister, selected: Event | None) -> dict[str, object]:
     """The context of the trade page, the selected event's own tab aside. The number of queries is always the same."""
     trade, telling, reading, address = lister.trade, lister.telling, lister.reading, lister.address
     standing = telling.story.standing
+    identifiers = identifiers_of(trade)
+    history = lister.history(selected.position if selected else 0, [identifier.value for identifier in identifiers])
     return {
         "trade": trade,
         "address": address,
@@ -55,10 +59,17 @@ def context_of(lister: Lister, selected: Event | None) -> dict[str, object]:
         "state": words.STATES[standing.state],
         "status": words.STATUSES.get(standing.status or ""),
         "facts": _facts(trade, telling, reading),
-        "identifiers": identifiers_of(trade),
+        "identifiers": identifiers,
         "others": other_trades(trade, reading.as_of),
         "steps": lifecycle_steps(telling, lister.now),
-        "history": lister.history(selected.position if selected else 0),
+        "history": history,
+        "asides": lister.asides,
+        "overtaken": [
+            (position, address.event(position, **reading.query()))
+            for position in range(1, telling.count + 1)
+            if Flag.OVERTAKEN in telling.flags(position)
+        ][:MOST_OVERTAKEN],
+        "dead_letters": [aside for aside in lister.asides.rows if aside.is_open and aside.is_dead_letter],
         "selected": selected,
         "selected_item": lister.item(selected) if selected else None,
         "right_after": lister.known_right_after(selected) if selected else "",
@@ -169,11 +180,7 @@ def transport_of(message: Message) -> list[tuple[str, str | SafeString, bool]]:
         ("Recorded", words.full_tag(message.recorded_at), False),
         ("Receive count", str(message.receive_count), False),
         ("Repeated deliveries", f"{message.repeats}", False),
-        (
-            "Publication id",
-            str(message.publication_id) if message.publication_id else "sent by another program",
-            bool(message.publication_id),
-        ),
+        ("Publication id", _publication_id(message), bool(message.publication_id)),
         ("SHA-256", message.body_sha256, True),
         ("MD5", message.body_md5, True),
         ("Size", words.plural(message.size, "byte"), False),
@@ -181,6 +188,17 @@ def transport_of(message: Message) -> list[tuple[str, str | SafeString, bool]]:
         ("Message type", message.message_type or words.ABSENT, False),
     ]
     return facts
+
+
+def _publication_id(message: Message) -> str | SafeString:
+    if message.publication_id:
+        return str(message.publication_id)
+    if message.corrects_id is not None:
+        return "none: a person wrote it as a correction"
+    if message.conflicts_with_id is None:
+        return "sent by another program"
+    first = Message.objects.only("publication_id").get(pk=message.conflicts_with_id)
+    return format_html('{}, which <a href="{}">message {}</a> brought first', first.publication_id, message_address(first), first.pk)
 
 
 def event_address(event: Event) -> str:

@@ -3,7 +3,19 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from trades.web import blotter, inspect_pages, preferences, quarantine_pages, sign_in, trade_pages, uploads
+from trades.web import (
+    blotter,
+    correct_many,
+    correct_pages,
+    inspect_pages,
+    many_pages,
+    message_pages,
+    preferences,
+    quarantine_list,
+    sign_in,
+    trade_pages,
+    uploads,
+)
 
 urlpatterns = [
     path("", blotter.blotter, name="blotter"),
@@ -16,12 +28,16 @@ urlpatterns = [
     path("uploads/new/", uploads.upload_new, name="upload_new"),
     path("uploads/<int:pk>/", uploads.upload, name="upload"),
     path("uploads/<int:pk>/documents/<int:document_pk>/original", uploads.document_original, name="document_original"),
-    path("quarantine/", quarantine_pages.quarantine_list, name="quarantine"),
-    path("reference/", quarantine_pages.reference_list, name="reference"),
-    path("quarantine/<int:pk>/", quarantine_pages.message, name="message"),
-    path("quarantine/<int:pk>/raw", quarantine_pages.message_raw, name="message_raw"),
-    path("quarantine/<int:pk>/replay/", quarantine_pages.replay, name="replay"),
-    path("quarantine/<int:pk>/discard/", quarantine_pages.discard, name="discard"),
+    path("quarantine/", quarantine_list.quarantine_list, name="quarantine"),
+    path("reference/", quarantine_list.reference_list, name="reference"),
+    path("quarantine/settle/", many_pages.settle, name="settle"),
+    path("quarantine/correct/", correct_many.correct_many, name="correct_many"),
+    path("quarantine/<int:pk>/", message_pages.message, name="message"),
+    path("quarantine/<int:pk>/raw", message_pages.message_raw, name="message_raw"),
+    path("quarantine/<int:pk>/replay/", message_pages.replay, name="replay"),
+    path("quarantine/<int:pk>/discard/", message_pages.discard, name="discard"),
+    path("quarantine/<int:pk>/undo/", message_pages.undo, name="undo"),
+    path("quarantine/<int:pk>/correct/", correct_pages.correct, name="correct"),
     path("inspect/", inspect_pages.inspect, name="inspect"),
     path("theme/", preferences.choose_theme, name="theme"),
     path("sign-in/", sign_in.SignIn.as_view(), name="login"),

@@ -82,7 +82,9 @@ OUTCOMES: dict[str, Badge] = {
     "QUARANTINED": Badge("Quarantined", "bad", "circle-x"),
     "DISCARDED": Badge("Discarded", "void", "ban"),
     "REFERENCE": Badge("Reference", "", "book-open"),
+    "CORRECTED": Badge("Corrected", "info", "pencil"),
 }
+REPLAYED = Badge("Replayed", "ok", "rotate-ccw")
 WAITING = Badge("Waiting to be sent", "warn", "clock")
 ON_ITS_WAY = Badge("In the queue", "info", "send")
 REFUSED = Badge("Refused", "bad", "circle-x")

@@ -1,0 +1,181 @@
+"""What the page of one message shows, put into words: why it is here, what it blocks, what people did with it, what it stands beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Max, Q, QuerySet
+from django.http import Http404
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from trades import quarantine
+from trades.models import AuditEntry, Event, Hold, Message, Publication
+from trades.web import reasons, words
+from trades.web.difference_view import Difference, difference
+from trades.web.quarantine_list import trade_link
+from trades.web.trade_view import event_address, message_address, transport_of
+from trades.web.xml_view import excerpt, xml_view
+
+MOST_WAITING = 50
+MOST_EVENTS = 50
+MOST_AUDITED = 1_000
+MOST_BESIDE = 10
+MOST_DIFFERENCES = 3
+Outcome = Message.Outcome
+Action = AuditEntry.Action
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that a person did to a message: a participle, who, when, what was noted (a person's words quoted); `is_here` unless it was
+    done to the message that this one corrects or is corrected by."""
+
+    done: str
+    who: str
+    when: SafeString
+    note: str
+    is_here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Another message that this one belongs with: the heading, a sentence, where it is, and what differs (None of those after the
+    first few)."""
+
+    heading: str
+    sentence: str
+    href: str
+    link: str
+    difference: Difference | None
+
+
+def existing(pk: int) -> Message:
+    """The message. Raises Http404 with a sentence that leads to the list."""
+    try:
+        return Message.objects.get(pk=pk)
+    except Message.DoesNotExist:
+        sentence = format_html('There is no message {}. Look for it in <a href="{}">the list of quarantine</a>.', pk, reverse("quarantine"))
+        raise Http404(sentence) from None
+
+
+def context_of(shown: Message, now: datetime) -> dict[str, object]:
+    """The context of the page of a message. The number of queries is always the same."""
+    hold = Hold.objects.filter(queue=shown.queue, group_id=shown.group_id).select_related("message").defer("message__body").first()
+    waiting = _held_behind(shown) if hold and hold.message_id == shown.pk else Message.objects.none()
+    entries = _audit(shown)
+    is_open = shown.outcome == Outcome.QUARANTINED
+    return {
+        "message": shown,
+        "badge": words.REPLAYED if reasons.standing(shown) is words.REPLAYED else words.OUTCOMES[shown.outcome],
+        "code": reasons.code_word(shown.code),
+        "place": words.place(shown.line, shown.column),
+        "excerpt": excerpt(shown.body.encode(), shown.line, shown.column) if shown.line else None,
+        "advice": reasons.advice(shown) if is_open else "",
+        "trade": trade_link(shown) if shown.stated_trade_id else "",
+        "received": words.full_tag(shown.received_at),
+        "age": words.age_tag(shown.received_at, now),
+        "attempts": _attempts(shown, entries),
+        "xml": xml_view(shown.body, marked=shown.line),
+        "transport": transport_of(shown),
+        "held_by": hold.message if hold and shown.outcome == Outcome.HELD else None,
+        "held": [(row, message_address(row), words.full_tag(row.received_at)) for row in waiting[:MOST_WAITING]],
+        "waiting_count": (count := waiting.count()),
+        "then_read": reasons.then_read(count),
+        "overtaken_by": _recorded_later(shown) if shown.outcome == Outcome.DISCARDED else 0,
+        "audit": [_act(entry, shown) for entry in entries],
+        "settled": next((_act(entry, shown) for entry in entries if entry.message_id == shown.pk), None) if shown.settled_at else None,
+        "seen": max((entry.pk for entry in entries if entry.message_id == shown.pk), default=0),
+        "beside": _beside(shown, entries),
+        "events": [
+            (event, event_address(event))
+            for event in Event.objects.filter(message=shown).select_related("trade").defer("details").order_by("part")[:MOST_EVENTS]
+        ],
+        "upload_pk": _upload_of(shown),
+        "is_open": is_open,
+        "is_discarded": shown.outcome == Outcome.DISCARDED,
+        "is_reference": shown.outcome == Outcome.REFERENCE,
+    }
+
+
+def noted_since(conflict: quarantine.Conflict, shown: Message) -> list[tuple[AuditEntry, str]]:
+    """What others did to the message meanwhile, and what was noted."""
+    return [(entry, reasons.noted(entry, shown)) for entry in conflict.entries]
+
+
+def revisions(messages: Sequence[Message]) -> dict[int, int]:
+    """What `quarantine.revision` gives for each of the messages, in one query."""
+    last = AuditEntry.objects.filter(message__in=[message.pk for message in messages]).order_by().values("message").annotate(n=Max("pk"))
+    return {message.pk: 0 for message in messages} | dict(last.values_list("message", "n"))
+
+
+def _audit(shown: Message) -> list[AuditEntry]:
+    """What people did to the message, the one that it corrects, and the one that corrects it, newest first."""
+    family = Q(message=shown) | Q(message__corrects=shown)
+    if shown.corrects_id is not None:
+        family |= Q(message=shown.corrects_id)
+    return list(AuditEntry.objects.filter(family).select_related("user").order_by("-id")[:MOST_AUDITED])
+
+
+def _act(entry: AuditEntry, shown: Message) -> Act:
+    is_here = entry.message_id == shown.pk
+    note = reasons.noted(entry, shown if is_here else None)
+    return Act(reasons.done(entry), quarantine.who(entry), words.full_tag(entry.at), note, is_here)
+
+
+def _attempts(shown: Message, entries: Sequence[AuditEntry]) -> str:
+    refused = sum(entry.action == Action.REPLAY_REFUSED and entry.message_id == shown.pk for entry in entries)
+    delivered = shown.receive_count + shown.repeats
+    said = [f"Delivered {words.plural(delivered, 'time')} by the queue."] if delivered > 1 else []
+    if refused:
+        said.append(f"Replayed {words.plural(refused, 'time')} and refused again.")
+    return " ".join(said)
+
+
+def _beside(shown: Message, entries: Sequence[AuditEntry]) -> list[Beside]:
+    """The message that this one corrects, that corrects it, and those that brought the same publication id. One query."""
+    keys = [key for key in (shown.corrects_id, shown.conflicts_with_id) if key is not None]
+    others = Message.objects.filter(Q(pk__in=keys) | Q(corrects=shown) | Q(conflicts_with=shown)).defer("attributes").order_by("pk")
+    by = next((entry for entry in entries if entry.action == Action.CORRECT), None)
+    who = f"by {quarantine.who(by)} on {words.full(by.at)}, giving the reason “{by.note}”" if by else ""
+    found = []
+    for number, other in enumerate(others[:MOST_BESIDE]):
+        compared = difference if number < MOST_DIFFERENCES else _not_compared
+        href = message_address(other)
+        if other.pk == shown.corrects_id:
+            sentence = f"Written {who} in the place of a message that was refused. That one is kept as it came."
+            found.append(Beside("Correction", sentence, href, "The original message", compared(other.body, shown.body)))
+        elif other.corrects_id == shown.pk:
+            sentence = f"Corrected {who}. This text is kept as it came."
+            found.append(Beside("Correction", sentence, href, "The correction", compared(shown.body, other.body)))
+        elif other.conflicts_with_id == shown.pk:
+            sentence = "A later message carries the same publication id. Removed is what this one says, added what the later one says."
+            found.append(Beside("Publication conflict", sentence, href, "The later message", compared(shown.body, other.body)))
+        else:
+            sentence = "Both carry the same publication id. Removed is what the earlier message says, added what this one says."
+            found.append(Beside("Publication conflict", sentence, href, "The earlier message", compared(other.body, shown.body)))
+    return found
+
+
+def _not_compared(_original: str, _changed: str) -> None:
+    return None
+
+
+def _held_behind(shown: Message) -> QuerySet[Message]:
+    held = Message.objects.filter(queue=shown.queue, group_id=shown.group_id, outcome=Outcome.HELD)
+    return held.defer("body", "attributes").order_by("pk")
+
+
+def _recorded_later(shown: Message) -> int:
+    """How many later messages of its group are in the history of the trade that it names."""
+    later = Event.objects.filter(message__gt=shown.pk, message__queue=shown.queue, message__group_id=shown.group_id)
+    return later.filter(trade__trade_id=shown.stated_trade_id).values("message").distinct().count()
+
+
+def _upload_of(shown: Message) -> int | None:
+    if shown.publication_id is None:
+        return None
+    return Publication.objects.filter(publication_id=shown.publication_id).values_list("document__upload", flat=True).first()
