@@ -11,7 +11,7 @@ PIP := -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint types migrations deploy-check test-sqlite test-postgres chromium bench lock clean
+.PHONY: help run test lint types migrations deploy-check test-sqlite test-postgres chromium contract faults bench chaos lock clean
 .DELETE_ON_ERROR:
 
 help: ## list what make can do
@@ -45,11 +45,22 @@ test-sqlite: .venv/.dev .broker/.run ## all tests, on SQLite
 test-postgres: .venv/.dev .broker/.run ## the tests that use the database, on PostgreSQL
 	$(PY) -m tests.support.with_postgres pytest -n 2 --dist loadgroup -m "django_db and not browser" $(ARGS)
 
-bench: .venv/.dev .broker/.run ## measure reading against bare lxml, and the worker against bare boto3 on SQLite and PostgreSQL
+contract: .venv/.dev .broker/.run ## hold the contract of SQS FIFO against the model, the local broker and moto; CONTRACT_AWS=1: against AWS too
+	@$(PY) -m tests.fifo.contract
+
+faults: .venv/.dev ## run publishers, workers and operators under faults drawn from seeds, on SQLite and PostgreSQL (SEEDS=1000, ARGS="--seed 12")
+	$(PY) -m tests.fifo.run --seeds $(or $(SEEDS),1000) $(ARGS)
+	$(PY) -m tests.support.with_postgres tests.fifo.run --seeds $(or $(SEEDS),1000) $(ARGS)
+
+bench: .venv/.dev .broker/.run ## measure reading against bare lxml, the worker against bare boto3 on SQLite and PostgreSQL, its memory (COUNT=N messages)
 	$(PY) -m benchmarks.parse
 	$(PY) -m benchmarks.consume $(ARGS)
 	$(PY) -m tests.support.with_postgres benchmarks.consume $(ARGS)
+	$(PY) -m benchmarks.memory --count $(or $(COUNT),20000)
 	$(PY) -m benchmarks.parse --hostile
+
+chaos: .venv/.dev .broker/.run ## kill workers, relays, PostgreSQL and connections for two minutes, then check every history (MESSAGES, SECONDS, SEED)
+	$(PY) -m tests.chaos.run $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 lock: .venv/.dev ## write the requirements*.txt anew from their .in files (ARGS=--upgrade for newer versions)
 	for name in requirements requirements-dev requirements-broker; do \

@@ -45,10 +45,12 @@ def take(site: str, password: str) -> None:
         page.get_by_label("Password", exact=True).fill(password)
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("link", name="T-10050").wait_for()
+        page.goto(site + "/quarantine/")
+        correct = (page.locator("tbody a[href^='/quarantine/']").first.get_attribute("href") or "") + "correct/"
         for scheme, width, height, suffix in SHOTS:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             page.set_viewport_size({"width": width, "height": height})
-            for name, path in PICTURES.items():
+            for name, path in {**PICTURES, "correct": correct}.items():
                 shoot(page, site + path, DOCS / f"{name}{suffix}.png")
         browser.close()
 

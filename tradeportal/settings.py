@@ -130,7 +130,7 @@ if _database["ENGINE"].endswith("sqlite3"):
     )
 else:
     # A worker that is asked to stop waits no longer than this for a database that is away.
-    _options.setdefault("pool", {"min_size": 1, "max_size": whole_number("DATABASE_POOL_SIZE", 8), "timeout": 5})
+    _options.setdefault("pool", {"min_size": 1, "max_size": whole_number("DATABASE_POOL_SIZE", 8), "timeout": 10})
     # A server that has gone without a word is noticed within half a minute; a socket of this machine takes no notice of these.
     for _name, _value in {
         "connect_timeout": 5,  # s

@@ -14,11 +14,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import F, Q
+from django.utils.functional import cached_property
 
 from trades import bulk, dialects, ledger, messages
 from trades.ledger import Entry
@@ -222,6 +222,7 @@ class _Arrivals:
             self.publications[publication_id] = (message, message.body_sha256)
         return _Row(message, judgement)
 
+    # Django's, not that of functools, which until Python 3.12 lets one thread at a time in, whatever the object.
     @cached_property
     def other_contents(self) -> dict[tuple[uuid.UUID | None, str], int | Message]:
         """The conflicts of the publications known before, by publication and content: sent again, they are repeats too."""

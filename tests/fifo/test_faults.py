@@ -49,7 +49,13 @@ def test_a_planted_fault_is_caught(name: str, capsys: pytest.CaptureFixture[str]
     pytest.fail(f"{name} was not caught within {MOST_SEEDS_FOR_A_PLANT} seeds")
 
 
+def only_where_nobody_waits_for_real() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("when PostgreSQL hands a lock over is not up to the seed: there a replay may part from the run after such a wait")
+
+
 def test_a_seed_replays_exactly() -> None:
+    only_where_nobody_waits_for_real()
     first, second = run_seed(SEED, keep_log=True), run_seed(SEED, keep_log=True)
 
     assert len(first.log) > 100
@@ -59,6 +65,7 @@ def test_a_seed_replays_exactly() -> None:
 
 def test_a_seed_replays_exactly_in_another_process() -> None:
     """Where texts have other hashes, sets another order, and rows other keys."""
+    only_where_nobody_waits_for_real()
     command = [sys.executable, "-m", "tests.fifo.run", "--seed", str(SEED)]
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.curdir}
 

@@ -161,7 +161,7 @@ def test_somebody_who_comes_second_is_told_so(otto: Client, action: str, data: d
     response = otto.post(f"/quarantine/{settled.pk}/{action}/", data)
 
     assert response.status_code == 409
-    assert "; it is corrected." in response.content.decode()
+    assert "It is corrected now" in response.content.decode()
     assert not AuditEntry.objects.exists()
 
 
