@@ -133,7 +133,7 @@ class FifoBroker:
             self.client.create_queue(QueueName=name, Attributes={"FifoQueue": "true", **(attributes or {})})
         return self.open(name)
 
-    def open(self, name: str, *, receiving: bool = False) -> ModelQueue:
+    def open(self, name: str) -> ModelQueue:
         """As sqs.open_queue, and to be put in its place. Raises sqs.QueueNotFound."""
         with sqs.sentences(f"Opening the queue {name}"):
             return ModelQueue(name, self.client, self.client.get_queue_url(QueueName=name)["QueueUrl"], self.clock)

@@ -13,23 +13,12 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from tests.support.native import native
 from tests.web import factories, scenes
+from tests.web.asking import page, post
 from trades import quarantine
 from trades.models import AuditEntry, Event, Message, Trade
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
-
-
-def page(client: Client, address: str, status: int = 200) -> str:
-    response = client.get(address)
-    assert response.status_code == status, response.content.decode()
-    return unescape(response.content.decode())
-
-
-def post(client: Client, address: str, data: dict[str, Any], status: int = 200) -> str:
-    response = client.post(address, data)
-    assert response.status_code == status, response.content.decode()
-    return unescape(response.content.decode())
 
 
 def edited(html: str) -> str:
