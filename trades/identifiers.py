@@ -155,7 +155,7 @@ class _Maker:
         return False
 
     def _trade(self, key: str, trade_id: TradeId) -> Trade:
-        moments = {"first_seen_at": self.now, "updated_at": self.now}
+        moments = {"first_seen_at": self.now, "updated_at": self.now, "status_since": self.now}
         return bulk.new(Trade, key=key, scheme=trade_id.scheme, trade_id=trade_id.value, order_marks=0, **moments)
 
     def _identifier(self, key: str, new: NewId) -> TradeIdentifier:

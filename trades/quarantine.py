@@ -279,7 +279,7 @@ def _hold_earlier(hold: Hold, undone: AuditEntry) -> None:
     if Message.objects.filter(pk=later.pk, outcome=Outcome.QUARANTINED).update(outcome=Outcome.HELD):
         note = f"Behind message {undone.message_id}, whose discard was taken back."
         _audit(Action.HELD, later, Actor(undone.user, undone.origin), note, undone.at)
-    hold.message, hold.since = undone.message, undone.at
+    hold.message, hold.since = undone.message or later, undone.at
     hold.save(update_fields=["message", "since"])
 
 

@@ -37,6 +37,7 @@ def trade(trade_id: str = "T-1", **fields: Any) -> Trade:
         "key": trade_key(TradeId(scheme, trade_id)), "state": State.LIVE.value, "status": "CHECKED", "version": 1, "last_class": "BOOK",
         "queue": QUEUE, "group_id": trade_id[:128], "product": "IRS 5Y EUR", "parties": "Northgate Bank / Kestrel Capital",
         "notional": "10000000.00 EUR", "trade_date": date(2026, 11, 20), "first_seen_at": at, "updated_at": at,
+        "status_since": at,
     }  # fmt: skip
     made = Trade.objects.create(trade_id=trade_id, scheme=scheme, **{**defaults, **fields})
     TradeIdentifier.objects.create(key=made.key, scheme=scheme, value=trade_id, trade=made)

@@ -1,0 +1,43 @@
+"""The rows: what was uploaded, what was published, what arrived, and the ordered history of each trade.
+
+No HTTP, no queue, no parsing here. Messages and events are never changed in substance once stored; columns that may change say so.
+"""
+
+from trades.models.choices import choices_of
+from trades.models.message import Hold, Message, Repeat
+from trades.models.outbox import (
+    Document,
+    Draft,
+    OutboxLease,
+    Publication,
+    PublicationQuerySet,
+    Refusal,
+    SendAttempt,
+    Upload,
+)
+from trades.models.people import AppendOnlyQuerySet, AuditEntry, SavedView, Worker
+from trades.models.trade import Event, Trade, TradeException, TradeIdentifier, TradeLink
+
+__all__ = [
+    "AppendOnlyQuerySet",
+    "AuditEntry",
+    "Document",
+    "Draft",
+    "Event",
+    "Hold",
+    "Message",
+    "OutboxLease",
+    "Publication",
+    "PublicationQuerySet",
+    "Refusal",
+    "Repeat",
+    "SavedView",
+    "SendAttempt",
+    "Trade",
+    "TradeException",
+    "TradeIdentifier",
+    "TradeLink",
+    "Upload",
+    "Worker",
+    "choices_of",
+]
