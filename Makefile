@@ -52,12 +52,14 @@ faults: .venv/.dev ## run publishers, workers and operators under faults drawn f
 	$(PY) -m tests.fifo.run --seeds $(or $(SEEDS),1000) $(ARGS)
 	$(PY) -m tests.support.with_postgres tests.fifo.run --seeds $(or $(SEEDS),1000) $(ARGS)
 
-bench: .venv/.dev .broker/.run ## measure reading against bare lxml, the worker against bare boto3 on SQLite and PostgreSQL, its memory (COUNT=N messages)
+bench: .venv/.dev .broker/.run ## measure reading, the worker on SQLite and PostgreSQL, its memory (COUNT=N), pages over few and many trades (PAGES_TRADES=N)
 	$(PY) -m benchmarks.parse
 	$(PY) -m benchmarks.consume $(ARGS)
 	$(PY) -m tests.support.with_postgres benchmarks.consume $(ARGS)
 	$(PY) -m benchmarks.memory --count $(or $(COUNT),20000)
 	$(PY) -m benchmarks.parse --hostile
+	$(PY) -m benchmarks.pages
+	$(PY) -m tests.support.with_postgres benchmarks.pages
 
 chaos: .venv/.dev .broker/.run ## kill workers, relays, PostgreSQL and connections for two minutes, then check every history (MESSAGES, SECONDS, SEED)
 	$(PY) -m tests.chaos.run $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))

@@ -16,6 +16,7 @@ from pytest_django.fixtures import Settings
 from tests.support import browser as chrome
 from tests.support.broker import FifoQueue, fresh_queue, running_broker
 from tests.support.processes import Process, manage
+from tests.support.waiting import wait_until
 from trades import sqs
 from trades.portal.broker import LocalBroker
 
@@ -130,6 +131,24 @@ def worker_process(command: Callable[..., Process], queue: FifoQueue, shared_dat
 
 
 # The browser
+
+
+@pytest.fixture(autouse=True)
+def end_of_live_streams(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The streams of the pages that a test had open end with it, before its database goes."""
+    if "live_server" not in request.fixturenames:
+        yield
+        return
+    from trades.web.pulse import pulse
+
+    request.getfixturevalue("live_server")
+    request.getfixturevalue("transactional_db")
+    yield
+    pulse.stop()
+    with pulse._changed:
+        pulse._changed.notify_all()
+    wait_until(lambda: not pulse.streams and not pulse._threads, "the end of all live streams")
+    pulse.stopping, pulse.reading = False, None
 
 
 @pytest.fixture(scope="session")

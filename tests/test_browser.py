@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,9 +60,13 @@ def olivia(live_server: LiveServer, page: Page, roles: None) -> User:
 
 
 def upload(page: Page, live_server: LiveServer, *files: Path) -> None:
+    """Hand files in, look at the review, and publish what is good of them."""
     page.goto(f"{live_server.url}/uploads/new/")
-    page.get_by_label("Choose XML files").set_input_files([str(file) for file in files])
-    page.get_by_role("button", name="Publish").click()
+    page.locator("#id_xml_files").set_input_files([str(file) for file in files])
+    page.get_by_role("button", name="Check").click()
+    page.wait_for_url(re.compile(r"/uploads/\d+/$"))
+    page.get_by_role("button", name="Publish 1").click()
+    expect(page.get_by_text("Published 1 message.")).to_be_visible()
 
 
 def write(folder: Path, name: str, content: str) -> Path:
@@ -85,13 +90,14 @@ def test_an_operator_signs_in_uploads_a_file_and_watches_the_event_appear(
     upload(page, live_server, write(tmp_path, "book.xml", body))
     expect(page.get_by_text("BOOK version 1 of T-10045")).to_be_visible()
     expect(page.get_by_text("MD5OfMessageBody")).to_be_visible()
-    page.get_by_role("link", name="T-10045").first.click(timeout=20_000)
+    page.get_by_role("link", name="event 1 of T-10045").click(timeout=20_000)
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("T-10045")
     expect(page.get_by_role("main")).to_contain_text("IRS 5Y EUR")
     expect(page.get_by_role("main")).to_contain_text("FRONTOFFICE")
+    page.get_by_role("navigation", name="Event 1").get_by_role("link", name="XML").click()
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download").first.click()
+        page.get_by_role("link", name="Download", exact=True).click()
     assert Path(download.value.path()).read_text() == body
     assert complaints == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -16,7 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from tests.support.facts import fact, message, record, understand_facts
 from tests.support.native import NOON, native, received
 from trades import history
-from trades.asof import as_known_at
+from trades.asof import Known, as_known_at
+from trades.lifecycle import kinds_in, marks_of
 from trades.messages.facts import TradeEvent, TradeId
 from trades.models import Event, Message, Trade
 from trades.order import Marks
@@ -59,6 +60,19 @@ def check_against_telling_anew() -> None:
         }
         assert trade.flagged_count == sum(bool(item.flags) for item in told)
         assert [item.event.position for item in told] == list(range(1, trade.event_count + 1))
+        assert trade.exception_marks == marks_of(flag for item in told for flag in item.flags)
+        assert set(trade.exceptions.values_list("kind", flat=True)) == set(kinds_in(trade.exception_marks))
+        assert trade.status_since == came_into_its_status(known)
+
+
+def came_into_its_status(known: Known) -> datetime:
+    """When the last run of the present status began, in business order."""
+    events = known.in_business_order()
+    start = len(events) - 1
+    while start and events[start - 1].chapter.status == known.story.standing.status:
+        start -= 1
+    event = events[start].event
+    return min(event.event_time or event.recorded_at, event.recorded_at)
 
 
 def test_a_late_version_lands_in_its_place_and_newer_values_stay() -> None:

@@ -16,7 +16,7 @@ MOST_LINES = 400
 TELLING = {"messages", "lifecycle", "order", "course"}
 RECORDING = TELLING | {
     "models", "dialects", "identifiers", "description", "retelling", "ledger", "sqs", "history", "corrections", "quarantine",
-    "rehearsal", "dead_letters", "publishing", "asof",
+    "rehearsal", "dead_letters", "handing_in", "publishing", "deciding", "foretelling", "asof", "exceptions", "owning",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "messages": set(),
@@ -29,32 +29,42 @@ MAY_IMPORT: dict[str, set[str]] = {
     "queues": {"sqs"},
     "visibility": {"sqs"},
     "receiving": {"sqs"},
-    "heartbeat": {"models", "history"},
+    "receipts": {"models", "bulk", "sqs"},
+    "heartbeat": {"models", "history", "receipts"},
     "logs": set(),
     "stopping": set(),
     "bulk": set(),
     "identifiers": {"messages", "models", "bulk"},
     "description": TELLING | {"models"},
     "retelling": TELLING | {"models", "bulk"},
-    "ledger": TELLING | {"models", "bulk", "identifiers", "description", "retelling"},
+    "marking": {"lifecycle", "models", "bulk"},
+    "ledger": TELLING | {"models", "bulk", "identifiers", "description", "retelling", "marking"},
     "asof": TELLING | {"models", "description", "retelling"},
-    "history": {"messages", "lifecycle", "models", "ledger", "bulk", "sqs", "dialects"},
+    "exceptions": {"lifecycle", "models"},
+    "owning": {"lifecycle", "models", "exceptions"},
+    "history": {"messages", "lifecycle", "models", "ledger", "bulk", "sqs", "dialects", "receipts"},
     "corrections": {"messages", "models", "history"},
     "quarantine": {"messages", "models", "ledger", "history", "corrections", "dead_letters"},
     "rehearsal": {"messages", "models", "corrections", "quarantine"},
     "dead_letters": {"messages", "sqs", "history"},
-    "publishing": {"messages", "models", "sqs", "dialects", "identifiers"},
-    "consumer": {"sqs", "history", "stopping", "visibility", "receiving", "heartbeat"},
-    "apps": {"sqs", "dialects"},
+    "handing_in": {"messages", "models", "sqs", "dialects", "identifiers"},
+    "publishing": {"models", "sqs", "handing_in"},
+    "deciding": {"models", "publishing", "handing_in"},
+    "foretelling": {"messages", "models", "bulk", "sqs", "identifiers", "history", "quarantine", "publishing", "handing_in", "deciding"},
+    "consumer": {"sqs", "history", "stopping", "visibility", "receiving", "heartbeat", "receipts"},
+    "apps": {"sqs", "dialects", "lifecycle"},
     "web": RECORDING,
     "templatetags": {"web"},
-    "admin": RECORDING | {"web"},
+    "admin_base": set(),
+    "admin_people": {"models", "web", "admin_base"},
+    "admin": RECORDING | {"web", "admin_base", "admin_people"},
     "portal": RECORDING,
-    "management": RECORDING | {"queues", "consumer", "stopping", "portal"},
+    "simulator": RECORDING,
+    "management": RECORDING | {"queues", "consumer", "stopping", "portal", "simulator"},
     "migrations": set(),
 }
 # These know the vocabulary of messages, not how they are read.
-FACTS_ONLY = {"lifecycle", "order", "course", "models", "identifiers", "description", "retelling", "ledger", "asof"}
+FACTS_ONLY = {"lifecycle", "order", "course", "models", "identifiers", "description", "retelling", "ledger", "asof", "marking"}
 # Libraries that belong to one place, or to none of these.
 ONLY_IN = {"boto3": {"sqs"}, "botocore": {"sqs"}}
 NEVER_IN = {part: {"django", "boto3", "botocore", "environ"} for part in TELLING}

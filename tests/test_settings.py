@@ -24,7 +24,7 @@ def variables() -> set[str]:
         call.args[0].value
         for call in calls
         if (
-            call.func.id in ("switch", "whole_number")
+            call.func.id in ("switch", "whole_number", "lengths")
             if isinstance(call.func, ast.Name)
             else isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) and call.func.value.id == "env"
         )

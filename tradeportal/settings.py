@@ -3,6 +3,8 @@
 `PRODUCTION=on` switches every safety on and every convenience off; docs/settings.md describes each variable.
 """
 
+import re
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -28,6 +30,18 @@ def whole_number(name: str, default: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ImproperlyConfigured(f"{name} is {text!r}. Set it to a whole number from 1 up.")
     return int(text)
+
+
+def lengths(name: str, default: str) -> dict[str, timedelta]:
+    """Lengths of time by word: "CHECKED=2h,ALLEGED=30m". Raises ImproperlyConfigured for anything else."""
+    text = env.str(name, default).strip()
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    found = {}
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        if not (parts := re.fullmatch(r"(\w+)=([1-9][0-9]{0,5})([smhd])", item)):
+            raise ImproperlyConfigured(f"{name} has {item!r}. Write each as a word, =, a whole number and s, m, h or d: CHECKED=2h.")
+        found[parts[1]] = timedelta(**{units[parts[3]]: int(parts[2])})
+    return found
 
 
 VAR_DIR = Path(env.str("TRADES_VAR_DIR", str(BASE_DIR / "var")))
@@ -77,12 +91,12 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django_htmx",
-    "lucide",
     "csp",
     "axes",
 ]
 
 MIDDLEWARE = [
+    "trades.web.request_ids.RequestIds",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -90,7 +104,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "trades.web.sign_in.RequireSignIn",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -105,6 +119,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
+            "libraries": {"lucide": "trades.templatetags.icons"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -157,7 +172,7 @@ LOGOUT_REDIRECT_URL = "login"
 AXES_FAILURE_LIMIT = whole_number("LOGIN_FAILURE_LIMIT", 5)
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
+AXES_LOCKOUT_CALLABLE = "trades.web.sign_in.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 
@@ -177,6 +192,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "trades.web.errors.csrf_failure"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PRODUCTION
@@ -210,7 +226,9 @@ TRADES_QUEUE = env.str("TRADES_QUEUE", "TradeStatus.fifo")
 TRADES_DEAD_LETTER_QUEUE = env.str("TRADES_DEAD_LETTER_QUEUE", "TradeStatusDeadLetter.fifo")
 TRADES_MAX_DOCUMENT_BYTES = whole_number("TRADES_MAX_DOCUMENT_BYTES", 10 * 1024 * 1024)
 TRADES_MAX_UPLOAD_FILES = whole_number("TRADES_MAX_UPLOAD_FILES", 500)
+TRADES_LIVE_STREAMS = whole_number("TRADES_LIVE_STREAMS", 16)
 TRADES_HOLD = switch("TRADES_HOLD", True)
+TRADES_STATUS_LIMITS = lengths("TRADES_STATUS_LIMITS", "RECEIVED=30m,CHECKED=2h,ALLEGED=30m,DISPUTED=1h,REJECTED=4h")
 _dialects = env.str("TRADES_DIALECTS_DIR", "")
 TRADES_DIALECTS_DIR = str(BASE_DIR / _dialects) if _dialects else ""
 
@@ -220,8 +238,11 @@ DATA_UPLOAD_MAX_NUMBER_FILES = TRADES_MAX_UPLOAD_FILES
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime}Z {levelname} {name}: {message}", "style": "{", "()": "trades.logs.UtcFormatter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "{asctime}Z {levelname} {name}: {message}{request_id}", "style": "{", "()": "trades.logs.UtcFormatter"}
+    },
+    "filters": {"request": {"()": "trades.web.request_ids.NamesTheRequest"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
     "loggers": {
         "botocore": {"level": "WARNING"},

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import Truncator
 
+from trades import admin_people  # noqa: F401 - registers the rest
+from trades.admin_base import ReadOnly, preformatted
 from trades.models import (
-    AuditEntry,
     Document,
     Event,
     Hold,
@@ -31,7 +29,6 @@ from trades.models import (
     TradeIdentifier,
     TradeLink,
     Upload,
-    Worker,
 )
 from trades.web import words
 from trades.web.access import NEEDED, PUBLISH
@@ -42,46 +39,7 @@ from trades.web.uploads import publish_form
 admin.site.site_header = f"Trade Portal ({settings.ENVIRONMENT_NAME})"
 admin.site.site_title = f"Trade Portal admin ({settings.ENVIRONMENT_NAME})"
 admin.site.index_title = "Records"
-SHOWN_CHARACTERS = 20_000
 SHOWN_ROWS = 100
-SILENT = timedelta(seconds=30)  # several heartbeats (heartbeat.EVERY_SECONDS)
-
-if TYPE_CHECKING:
-    Base = admin.ModelAdmin[Any]
-else:
-    Base = admin.ModelAdmin
-
-
-def preformatted(text: str) -> SafeString:
-    """Text as it is, cut when it is long."""
-    return format_html("<pre>{}</pre>", Truncator(text).chars(SHOWN_CHARACTERS))
-
-
-class ReadOnly(Base):
-    """Rows that people look up and nobody changes, superusers included."""
-
-    show_full_result_count = False
-    list_per_page = 50
-    actions = None
-    deferred: ClassVar[tuple[str, ...]] = ()
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody adds rows here."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody changes rows."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody deletes rows."""
-        return False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Lists leave long columns in the database."""
-        rows = super().get_queryset(request)
-        is_list = request.resolver_match is not None and (request.resolver_match.url_name or "").endswith("_changelist")
-        return rows.defer(*self.deferred) if is_list and self.deferred else rows
 
 
 @admin.register(Trade)
@@ -291,18 +249,6 @@ class HoldAdmin(ReadOnly):
     deferred = ("message__body",)
 
 
-@admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnly):
-    """Who did what to a message, and why."""
-
-    list_display = ("at", "action", "user", "origin", "message", "note")
-    list_filter = ("action", "at")
-    list_select_related = ("user", "message")
-    search_fields = ("message__message_id__startswith", "user__username__startswith")
-    ordering = ("-id",)
-    deferred = ("message__body",)
-
-
 @admin.register(OutboxLease)
 class OutboxLeaseAdmin(ReadOnly):
     """Who may send to a queue just now."""
@@ -310,32 +256,3 @@ class OutboxLeaseAdmin(ReadOnly):
     list_display = ("queue", "holder", "expires_at")
     search_fields = ("queue__startswith",)
     ordering = ("queue",)
-
-
-@admin.register(Worker)
-class WorkerAdmin(ReadOnly):
-    """Worker processes, as they last reported."""
-
-    list_display = ("host", "pid", "queue", "standing", "seen", "last_poll", "received", "recorded", "repeats", "failures", "version")
-    list_filter = ("state", "queue")
-    search_fields = ("host__startswith", "=pid")
-    ordering = ("-seen_at",)
-    deferred = ("last_error",)
-
-    @admin.display(description="state", ordering="state")
-    def standing(self, worker: Worker) -> str:
-        """What the worker does, or for how long it was not heard of."""
-        silence = timezone.now() - worker.seen_at
-        if worker.state == Worker.State.STOPPED or silence <= SILENT:
-            return worker.get_state_display()
-        return f"{worker.get_state_display()}, not seen for {words.duration(silence)}: killed, or without the database"
-
-    @admin.display(description="seen at", ordering="seen_at")
-    def seen(self, worker: Worker) -> str:
-        """When it last reported, to the second."""
-        return words.full(worker.seen_at)
-
-    @admin.display(description="last poll at", ordering="last_poll_at", empty_value="-")
-    def last_poll(self, worker: Worker) -> str | None:
-        """When the queue last answered it, to the second."""
-        return words.full(worker.last_poll_at) if worker.last_poll_at else None

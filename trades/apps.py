@@ -27,6 +27,7 @@ class TradesConfig(AppConfig):
         setattr(DatabaseWrapper.features_class, "max_query_params", 32_766)  # noqa: B010 - a plain number in 5.2
         register(check_queue_names)
         register(check_limits)
+        register(check_status_limits)
         register(check_dialects)
 
 
@@ -46,6 +47,16 @@ def check_limits(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
     for number, setting in enumerate(("TRADES_MAX_DOCUMENT_BYTES", "TRADES_MAX_UPLOAD_FILES"), start=3):
         if getattr(settings, setting) < 1:
             yield Error(f"{setting} is {getattr(settings, setting)}.", hint="Set it to 1 or more.", id=f"trades.E00{number}")
+
+
+def check_status_limits(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Limits may be set for statuses that there are."""
+    from trades.lifecycle import Status
+
+    for word in settings.TRADES_STATUS_LIMITS:
+        if word not in set(Status):
+            hint = f"The statuses are {', '.join(Status)}."
+            yield Error(f"TRADES_STATUS_LIMITS: {word} is no status.", hint=hint, id="trades.E006")
 
 
 def check_dialects(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:

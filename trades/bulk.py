@@ -66,10 +66,11 @@ def new(model: type[M], **values: Any) -> M:
     return model(*{**_defaults(model), **values}.values())
 
 
-def insert(rows: Sequence[models.Model]) -> None:
-    """Insert new rows (UTC times, values of the fields' own types). Raises the same database errors as `bulk_create`."""
+def insert(rows: Sequence[models.Model], or_else: str = "") -> None:
+    """Insert new rows (UTC times, values of the fields' own types); `or_else` is what to do ON CONFLICT. Raises the same database
+    errors as `bulk_create`."""
     if rows:
-        _execute(_plan(type(rows[0]), connection.vendor, with_pk=False), rows)
+        _execute(_plan(type(rows[0]), connection.vendor, with_pk=False), rows, or_else)
 
 
 def insert_with_keys(rows: Sequence[models.Model]) -> None:
@@ -116,6 +117,12 @@ def given(rows: Sequence[Sequence[Any]], columns: Mapping[str, str]) -> tuple[st
         return f"json_to_recordset(%s::json) AS given({types})", document
     extracted = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
     return f"(SELECT {extracted} FROM json_each(%s)) AS given", document  # noqa: S608
+
+
+def execute(statement: str, document: str) -> None:
+    """Execute a statement of one's own over `given` values."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [document])
 
 
 def _execute(plan: Plan, rows: Sequence[models.Model], ending: str = "") -> list[tuple[Any, ...]]:

@@ -18,7 +18,7 @@ from threading import Event
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from trades import history, sqs, visibility
+from trades import history, receipts, sqs, visibility
 from trades.heartbeat import Heartbeat, Vitals
 from trades.receiving import Attempts, Quota
 from trades.sqs import Failed, Queue, Received
@@ -236,9 +236,14 @@ class Receiver:
 
     def _delete(self, batch: Sequence[Received]) -> None:
         """Delete what is recorded. What can't be deleted comes again and is then acknowledged without effect."""
-        left, why = self._persist(self.queue.delete, batch)
+        left, why = self._persist(self._deleted, batch)
         if left:
             logger.warning("%s recorded but not deleted, to come again without effect: %s", _messages(left), why)
+
+    def _deleted(self, batch: Sequence[Received]) -> list[tuple[Received, Failed]]:
+        failed = self.queue.delete(batch)
+        self.vitals.deletes.note(batch, failed, self.clock())
+        return failed
 
     def _give_back(self, batch: Sequence[Received]) -> None:
         self.quota.put_back(len(batch))
@@ -291,7 +296,8 @@ def run(name: str, settings: Settings, stop: Event, clock: Callable[[], datetime
     quota = Quota(settings.max_messages)
     receivers = [Receiver(queue, settings, quota, stop, clock, shared) for _ in range(settings.receivers)]
     ready(f"ready: queue {name} at {sqs.broker_name()}, {settings.receivers} receiving, wait {settings.wait} s")
-    with Heartbeat(name, shared.vitals, stop, clock), ThreadPoolExecutor(settings.receivers, thread_name_prefix="receiver") as pool:
+    threads = ThreadPoolExecutor(settings.receivers, thread_name_prefix="receiver")
+    with receipts.as_worker(), Heartbeat(name, shared.vitals, stop, clock), threads as pool:
         running = [pool.submit(receiver.run) for receiver in receivers]
         done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
         if any(future.exception() for future in done):

@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from tradeportal import __version__
 from trades import history
 from trades.models import Worker
+from trades.receipts import Deletes
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Vitals:
         self.outages = 0
         self.last_error = ""
         self.last_poll_at: datetime | None = None
+        self.deletes = Deletes()
         self._busy = 0
         self._waiting: defaultdict[str, set[int]] = defaultdict(set)
 
@@ -101,7 +103,8 @@ class Vitals:
 
 
 class Heartbeat:
-    """Writes the Worker row of this process: at once, then every few seconds from a thread of its own, and when it ends.
+    """Writes the Worker row of this process, and the deletes that it noted: at once, then every few seconds from a thread of its own,
+    and when it ends.
 
     A database that is away never disturbs the worker: a heartbeat is then left out.
     """
@@ -132,7 +135,9 @@ class Heartbeat:
         self._quietly(self._forget_the_gone)
         while not self._ended.wait(self.every):
             self.beat(State.STOPPING if self.stop.is_set() else self.vitals.state)
+            self._quietly(self.vitals.deletes.write)
         self.beat(State.STOPPED)
+        self._quietly(self.vitals.deletes.write)
         connection.close()
 
     def beat(self, state: Worker.State) -> None:

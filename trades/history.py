@@ -20,11 +20,11 @@ from django.db import DataError, IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils.functional import cached_property
 
-from trades import bulk, dialects, ledger, messages
+from trades import bulk, dialects, ledger, messages, receipts
 from trades.ledger import Entry
 from trades.messages import reader
 from trades.messages.facts import MessageRefused, ParsedMessage
-from trades.models import Hold, Message
+from trades.models import Hold, Message, Repeat
 from trades.sqs import Received
 
 logger = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ class _Arrivals:
         # What is known: rows that are stored by their keys, and messages of this batch.
         self.message_ids: dict[str, int | Message] = {}
         self.publications: dict[uuid.UUID, tuple[int | Message, str]] = {}
-        self.repeated: list[int] = []
+        self.repeated: list[tuple[int | Message, Received]] = []
         self.conflicts: list[tuple[Message, Message]] = []
         for pk, message_id, publication_id, sha256, queue in fields:
             if queue == self.queue:
@@ -199,18 +199,18 @@ class _Arrivals:
     def row_for(self, received: Received, judgement: Judgement, now: datetime) -> _Row | None:
         """The row to store, None for a message that was stored before (or comes twice in this batch)."""
         if received.message_id in self.message_ids:
-            self._repeat(self.message_ids[received.message_id])
+            self._repeat(self.message_ids[received.message_id], received)
             return None
         publication_id = publication_id_of(received)
         message = _message(received, now)
         if publication_id in self.publications:
             original, sha256 = self.publications[publication_id]
             if sha256 == message.body_sha256:
-                self._repeat(original)
+                self._repeat(original, received)
                 return None
             content = (publication_id, message.body_sha256)
             if content in self.other_contents:
-                self._repeat(self.other_contents[content])
+                self._repeat(self.other_contents[content], received)
                 return None
             self.other_contents[content] = message
             self._note_conflict(message, original)
@@ -231,11 +231,10 @@ class _Arrivals:
         found = rows.values_list("conflicts_with", "body_sha256", "pk")
         return {(originals[original], sha256): pk for original, sha256, pk in found if original}
 
-    def _repeat(self, known: int | Message) -> None:
+    def _repeat(self, known: int | Message, received: Received) -> None:
         if isinstance(known, Message):
             known.repeats += 1
-        else:
-            self.repeated.append(known)
+        self.repeated.append((known, received))
 
     def _note_conflict(self, message: Message, original: int | Message) -> None:
         if isinstance(original, Message):
@@ -249,12 +248,13 @@ class _Arrivals:
             Message.objects.filter(pk=message.pk).update(conflicts_with=original)
 
     def count_repeats(self) -> None:
-        """Count the deliveries that had no effect on the rows that they repeat."""
+        """Count the deliveries that had no effect on the rows that they repeat, and keep each of them."""
         by_count: defaultdict[int, list[int]] = defaultdict(list)
-        for pk, count in Counter(self.repeated).items():
+        for pk, count in Counter(known for known, _ in self.repeated if isinstance(known, int)).items():
             by_count[count].append(pk)
         for count, pks in by_count.items():  # as a rule 1 alone
             Message.objects.filter(pk__in=pks).update(repeats=F("repeats") + count)
+        bulk.insert([_repeat_of(known if isinstance(known, int) else known.pk, received) for known, received in self.repeated])
 
 
 def publication_id_of(received: Received) -> uuid.UUID | None:
@@ -303,7 +303,19 @@ def _message(received: Received, now: datetime) -> Message:
         received_at=received.received_at,
         recorded_at=now,
         receive_count=received.receive_count,
+        worker=receipts.this_worker(),
         via_dead_letter=bool(received.dead_letter_source),
+    )
+
+
+def _repeat_of(pk: int, received: Received) -> Repeat:
+    return bulk.new(
+        Repeat,
+        message_id=pk,
+        received_at=received.received_at,
+        receive_count=received.receive_count,
+        sqs_message_id=received.message_id,
+        worker=receipts.this_worker(),
     )
 
 

@@ -17,7 +17,8 @@ from django.db.models.functions import Coalesce
 
 from trades import bulk, description, identifiers, retelling
 from trades.course import ADDRESSING, Course, Story, append, must_retell
-from trades.lifecycle import Flag, Happening, Standing, State, Status
+from trades.lifecycle import Flag, Happening, Standing, State, Status, marks_of, reached_at
+from trades.marking import Marking
 from trades.messages.facts import EventClass, ParsedMessage, TradeEvent
 from trades.models import Event, Message, Trade, TradeLink
 from trades.order import Extent, Marks
@@ -25,7 +26,7 @@ from trades.retelling import Opened
 
 CHANGING = [
     "state", "status", "version", "event_count", "flagged_count", "last_class", "highest_version", "last_event_time", "order_marks",
-    "queue", "group_id", "trade_date", "product", "parties", "notional", "updated_at",
+    "queue", "group_id", "trade_date", "product", "parties", "notional", "updated_at", "status_since", "exception_marks",
 ]  # fmt: skip
 
 # Events told again and again, in one batch for one trade, to find out what was known after each of its events. An event beyond this
@@ -55,6 +56,7 @@ class Entered:
     copies: list[Message] = field(default_factory=list)
     links: list[TradeLink] = field(default_factory=list)
     changes: retelling.Changes = field(default_factory=retelling.Changes)
+    marking: Marking = field(default_factory=Marking)
 
     def save(self) -> None:
         """Store the events, what they change of others, and the new standing of their trades."""
@@ -63,6 +65,7 @@ class Entered:
         self.changes.save()
         bulk.insert([event for event, _, _ in self.events])
         bulk.rewrite(list({trade.pk: trade for _, _, trade in self.events}.values()), CHANGING)
+        self.marking.save()
         for link in self.links:
             link.message_id = link.message.pk
         if self.links:
@@ -94,6 +97,7 @@ class Account:
     extent: Extent
     arrivals: list[Arrival] = field(default_factory=list)
     appended: int = 0
+    told_marks: int = 0
 
 
 def enter(entries: Sequence[Entry], *, now: datetime) -> Entered:
@@ -108,9 +112,9 @@ def enter(entries: Sequence[Entry], *, now: datetime) -> Entered:
     sequences = Sequences(accounts.values())
     for account in accounts.values():
         _append(account, sequences)
-    _retell([account for account in accounts.values() if account.appended < len(account.arrivals)], sequences, entered.changes)
+    _retell([account for account in accounts.values() if account.appended < len(account.arrivals)], sequences, entered.changes, now)
     for account in accounts.values():
-        _update(account, now)
+        _update(account, entered.marking, now)
     for trade, arrival in arrivals:
         entered.events.append((_event(trade, arrival), arrival.entry.message, trade))
     _unmark_partial_copies(entered)
@@ -217,7 +221,7 @@ def _append(account: Account, sequences: Sequences) -> None:
         sequences.note(pk, arrival.happening)
 
 
-def _retell(accounts: Sequence[Account], sequences: Sequences, changes: retelling.Changes) -> None:
+def _retell(accounts: Sequence[Account], sequences: Sequences, changes: retelling.Changes, now: datetime) -> None:
     """Put the remaining events of these trades in their places, and tell what all events of the trades lead to."""
     opened = retelling.open_trades([account.trade.pk for account in accounts])
     searches = []
@@ -227,7 +231,8 @@ def _retell(accounts: Sequence[Account], sequences: Sequences, changes: retellin
         changes.add(history, story)
         for arrival, chapter in zip(account.arrivals, story.chapters[len(history.stored) :], strict=True):
             arrival.place, arrival.told = chapter.place, chapter.flags
-        account.trade.flagged_count = history.flagged(story)
+        account.trade.flagged_count, account.told_marks = history.flagged(story), history.marks(story)
+        account.trade.status_since = history.status_since(story, max(now, account.trade.updated_at))
         sources: list[description.Source] = [row.pk for row in history.stored]
         sources += [arrival.fact for arrival in account.arrivals]
         searches.append(description.search_for(history.course.happenings, story.chapters, sources))
@@ -279,20 +284,39 @@ def _extent_of(trade: Trade) -> Extent:
     return Extent(trade.highest_version, trade.last_event_time, Marks(trade.order_marks), trade.event_count)
 
 
-def _update(account: Account, now: datetime) -> None:
+def _update(account: Account, marking: Marking, now: datetime) -> None:
     """The trade as its events leave it."""
     trade, standing, extent, newest = account.trade, account.standing, account.extent, account.arrivals[-1]
     is_told_anew = account.appended < len(account.arrivals)
+    # A worker that waited for the trade, or whose clock is behind, records no earlier than the one before it.
+    trade.updated_at = max(now, trade.updated_at)
+    if not is_told_anew:
+        _follow(trade, account.arrivals)
+    caused = 0
     for arrival in account.arrivals:
-        trade.flagged_count += bool(arrival.told or arrival.flags)
-        if not is_told_anew and Flag.AFTER_END not in arrival.told:
-            description.take_over(trade, arrival.fact)
+        if arrival.told or arrival.flags:
+            trade.flagged_count += 1
+            caused |= marks_of(arrival.told) | marks_of(arrival.flags)
+    if caused or is_told_anew:
+        marks = caused | (account.told_marks if is_told_anew else trade.exception_marks)
+        marking.note(trade, caused=caused, marks=marks, at=trade.updated_at)
     trade.state, trade.status = standing.state.value, standing.status.value if standing.status else ""
     trade.version, trade.event_count = standing.version, newest.position
     trade.highest_version, trade.last_event_time, trade.order_marks = extent.highest_version, extent.latest_time, extent.marks.value
-    # A worker that waited for the trade, or whose clock is behind, records no earlier than the one before it.
-    trade.last_class, trade.updated_at = newest.fact.event_class.value, max(now, trade.updated_at)
+    trade.last_class = newest.fact.event_class.value
     trade.queue, trade.group_id = newest.entry.message.queue, newest.entry.message.group_id
+
+
+def _follow(trade: Trade, arrivals: Sequence[Arrival]) -> None:
+    """Describe the trade by events that come after all its others, and note when they brought it into its status."""
+    status, is_first = trade.status, not trade.event_count
+    for arrival in arrivals:
+        reached = arrival.standing.status
+        if is_first or (reached or "") != status:
+            status, is_first = reached or "", False
+            trade.status_since = reached_at(arrival.fact.event_time, trade.updated_at)
+        if Flag.AFTER_END not in arrival.told:
+            description.take_over(trade, arrival.fact)
 
 
 # Rows

@@ -6,6 +6,7 @@ whole of the state axis; a test walks through every cell of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -53,6 +54,27 @@ class Flag(StrEnum):
     OVERTAKEN = "OVERTAKEN"
     TWO_TRADES = "TWO_TRADES"
 
+
+class Kind(StrEnum):
+    """What is wrong with a trade, by the flags of its events (models.TradeException)."""
+
+    GAP = "GAP"
+    LATE = "LATE"
+    CONFLICT = "CONFLICT"
+    AFTER_END = "AFTER_END"
+
+
+KINDS: dict[str, Kind] = {
+    Flag.GAP: Kind.GAP,
+    Flag.GROUP_GAP: Kind.GAP,
+    Flag.LATE: Kind.LATE,
+    Flag.OVERTAKEN: Kind.LATE,
+    Flag.VERSION_CONFLICT: Kind.CONFLICT,
+    Flag.ORDER_CONFLICT: Kind.CONFLICT,
+    Flag.TWO_TRADES: Kind.CONFLICT,
+    Flag.AFTER_END: Kind.AFTER_END,
+}
+BITS: dict[Kind, int] = {Kind.GAP: 1, Kind.LATE: 2, Kind.CONFLICT: 4, Kind.AFTER_END: 8}  # Trade.exception_marks
 
 # Facts of the arrival, kept for ever; all other flags are facts of the business order and are told anew with it.
 ARRIVAL_FLAGS = frozenset({Flag.LATE, Flag.GROUP_GAP, Flag.OVERTAKEN, Flag.TWO_TRADES})
@@ -166,6 +188,25 @@ def step(standing: Standing, happening: Happening) -> tuple[Standing, tuple[Flag
     if state is standing.state and status is standing.status and version == standing.version:
         return standing, flags
     return Standing(state, status, version), flags
+
+
+def marks_of(flags: Iterable[str]) -> int:
+    """The bits of the kinds that these flags give cause for."""
+    marks = 0
+    for flag in flags:
+        if (kind := KINDS.get(flag)) is not None:
+            marks |= BITS[kind]
+    return marks
+
+
+def kinds_in(marks: int) -> list[Kind]:
+    """The kinds whose bits are set."""
+    return [kind for kind, bit in BITS.items() if marks & bit]
+
+
+def reached_at(stated: datetime | None, recorded: datetime) -> datetime:
+    """When an event brought its trade into a status: as the document states it, but no later than it was recorded."""
+    return recorded if stated is None or stated > recorded else stated
 
 
 def processing_status(word: str) -> Status | None:

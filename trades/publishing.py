@@ -6,12 +6,11 @@ nothing past an unsent row of its group. What could not be sent stays in the out
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from threading import Event as Signal
@@ -21,35 +20,23 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 
-from trades import dialects, identifiers, messages, sqs
-from trades.messages.facts import MessageRefused, TradeEvent, TradeId
-from trades.models import Document, OutboxLease, Publication, PublicationQuerySet, Refusal, TradeIdentifier, Upload
+from trades import handing_in, sqs
+from trades.handing_in import IncomingDocument, OutgoingMessage, begin, outgoing
+from trades.models import Document, Draft, OutboxLease, Publication, PublicationQuerySet, SendAttempt, Upload
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
-PUBLICATION_ID = "PublicationId"
-REFERENCE = "reference"  # code of a document that is understood and is about no trade
 STORE_CHUNK = 100
 SEND_CHUNK = 100
 # So long a sender that died holds up its queue. One that is only slow may be overtaken in the middle of a call: the other begins with
 # the same rows, which SQS takes once by their deduplication ids, and the slow one may make no further call.
 LEASE = timedelta(seconds=10)
 LEASE_POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingDocument:
-    """One file (or pasted text) handed in: a name for people and its exact bytes.
-
-    `size` in bytes is stated for a document whose content was not read because it is over the limit.
-    """
-
-    name: str
-    content: bytes
-    size: int | None = None
+# Of one publication that are kept each by itself; later ones are counted, and the last one's error is kept.
+MOST_ATTEMPTS = 50
 
 
 @dataclass(slots=True)
@@ -82,28 +69,34 @@ def publish(
     return upload
 
 
-def begin(*, source: Upload.Source, user: AbstractBaseUser | None, now: datetime) -> Upload:
-    """A new upload to store documents under."""
-    return Upload.objects.create(created_at=now, created_by=user, source=source)  # type: ignore[misc]
-
-
 def store(upload: Upload, documents: Sequence[IncomingDocument], *, queue: str, now: datetime, group: str | None = None) -> list[Document]:
     """Save documents with their publications (outbox rows) and refusals, in one transaction.
 
     With `group` a document that is not understood is published all the same, under that message group, as it is.
     """
-    read = [_read(document, group) for document in documents]
-    known = _known_trades(part for parts in read for part in parts) if group is None else {}
+    read = handing_in.read(documents, group)
     with transaction.atomic():
-        rows = [_document(upload, document, parts) for document, parts in zip(documents, read, strict=True)]
-        Document.objects.bulk_create(rows)
-        numbered = [(row, number, part) for row, parts in zip(rows, read, strict=True) for number, part in enumerate(parts, start=1)]
-        publications = [
-            _publication(row, number, part, queue, _group_of(part, group, known), now) for row, number, part in numbered if not part.refusal
-        ]
-        Publication.objects.bulk_create(publications)
-        Refusal.objects.bulk_create(_refusal(row, number, part.refusal) for row, number, part in numbered if part.refusal)
+        rows, outgoing = handing_in.save(upload, read, group=group)
+        Publication.objects.bulk_create([publication(each, queue=queue, now=now) for each in outgoing])
     return rows
+
+
+def publication(message: OutgoingMessage | Draft, *, queue: str, now: datetime) -> Publication:
+    """A new row of the outbox for a message (not saved)."""
+    publication_id = uuid.uuid4()
+    return Publication(
+        publication_id=publication_id,
+        document=message.document,
+        part=message.part,
+        queue=queue,
+        group_id=message.group_id,
+        deduplication_id=publication_id.hex,
+        trade_id=message.trade_id,
+        message_type=message.message_type,
+        summary=message.summary,
+        body=message.body,
+        created_at=now,
+    )
 
 
 def deliver(queue: str, *, clock: Clock, patience: float = 0, at_most: float | None = None, stop: Signal | None = None) -> Delivery:
@@ -139,137 +132,7 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-# Reading what was handed in
-
-
-def _read(document: IncomingDocument, group: str | None) -> tuple[messages.Prepared, ...]:
-    if document.size is not None and document.size > settings.TRADES_MAX_DOCUMENT_BYTES:
-        return (messages.Prepared(text="", message=None, refusal=_too_large(document.size)),)
-    try:
-        parts = messages.prepare(document.content, max_bytes=settings.TRADES_MAX_DOCUMENT_BYTES, registry=dialects.in_use())
-    except MessageRefused as refusal:
-        parts = (messages.Prepared(text="", message=None, refusal=refusal),)
-    parts = tuple(_only_trades(part) for part in parts)
-    if group is not None and any(part.refusal for part in parts):
-        parts = (_as_it_is(document),)
-    return tuple(_checked(part, group) for part in parts)
-
-
-def _only_trades(part: messages.Prepared) -> messages.Prepared:
-    """The part, refused if it is about no trade: there is no group that it belongs to."""
-    if part.message is None or not part.message.reference:
-        return part
-    sentence = f"{part.message.reference} It is kept with the upload and not published; publish_trades --group publishes it as it is."
-    message = part.message
-    refusal = MessageRefused(REFERENCE, sentence, dialect=message.dialect, message_type=message.message_type)
-    return replace(part, message=None, refusal=refusal)
-
-
-def _too_large(size: int) -> MessageRefused:
-    limit = settings.TRADES_MAX_DOCUMENT_BYTES
-    return MessageRefused("too-large", f"The document has {size:,} bytes, and at most {limit:,} are taken. Split it.")
-
-
-def _as_it_is(document: IncomingDocument) -> messages.Prepared:
-    try:
-        return messages.Prepared(text=document.content.decode(), message=None, refusal=None)
-    except UnicodeDecodeError as error:
-        refusal = MessageRefused("not-text", f"Byte {error.start + 1} is not UTF-8 text, which a message must be. Save the file as UTF-8.")
-        return messages.Prepared(text="", message=None, refusal=refusal)
-
-
-def _checked(part: messages.Prepared, group: str | None) -> messages.Prepared:
-    """The part, refused if SQS would refuse it."""
-    if part.refusal:
-        return part
-    found = messages.first_forbidden_character(part.text)
-    size = _outgoing(part.text, _group_of(part, group, {}), "0" * 64, uuid.UUID(int=0)).size
-    if found:
-        line, column, codepoint = found
-        sentence = f"The character U+{codepoint:04X} can't travel in an SQS message. Remove it."
-        refusal = MessageRefused("forbidden-character", sentence, line=line, column=column)
-    elif not part.text:
-        refusal = MessageRefused("empty", "The document is empty.")
-    elif size > sqs.MAX_MESSAGE_BYTES:
-        sentence = (
-            f"The message takes {size:,} bytes with its attributes, and SQS carries at most {sqs.MAX_MESSAGE_BYTES:,}. Split the document."
-        )
-        refusal = MessageRefused("too-large", sentence)
-    else:
-        return part
-    return messages.Prepared(text=part.text, message=part.message, refusal=refusal)
-
-
-def _known_trades(parts: Iterable[messages.Prepared]) -> dict[TradeId, str]:
-    """The trades that exist, each as the id it is kept under, by those ids of these messages that lead to them. One query."""
-    keys = identifiers.keys_of(part.message.events[0] for part in parts if part.message)
-    rows = TradeIdentifier.objects.filter(key__among=list(keys.values())).values_list("key", "trade__trade_id") if keys else ()
-    found = dict(rows)
-    return {trade_id: found[key] for trade_id, key in keys.items() if key in found}
-
-
-def _group_of(part: messages.Prepared, group: str | None, known: dict[TradeId, str]) -> str:
-    """The message group: that of the trade that the message will be found to be about, so that it is sent after what it follows.
-    Its ids become known by that."""
-    if group is not None or part.message is None:
-        return sqs.group_id_for(group or "")
-    ids = part.message.events[0].trade_ids
-    name = next((known[trade_id] for trade_id in ids if trade_id in known), ids[0].value)
-    for trade_id in ids:
-        known.setdefault(trade_id, name)
-    return sqs.group_id_for(name)
-
-
-def _document(upload: Upload, document: IncomingDocument, parts: Sequence[messages.Prepared]) -> Document:
-    understood = next((read_as for part in parts if (read_as := part.message or part.refusal) and read_as.dialect), None)
-    return Document(
-        upload=upload,
-        name=document.name[-255:],
-        content=document.content,
-        size=document.size if document.size is not None else len(document.content),
-        sha256=hashlib.sha256(document.content).hexdigest(),
-        dialect=understood.dialect if understood else "",
-        message_type=understood.message_type if understood else "",
-    )
-
-
-def _refusal(document: Document, number: int, refusal: MessageRefused) -> Refusal:
-    return Refusal(document=document, part=number, code=refusal.code, reason=refusal.message, line=refusal.line, column=refusal.column)
-
-
-def _publication(document: Document, number: int, part: messages.Prepared, queue: str, group_id: str, now: datetime) -> Publication:
-    publication_id = uuid.uuid4()
-    return Publication(
-        publication_id=publication_id,
-        document=document,
-        part=number,
-        queue=queue,
-        group_id=group_id,
-        deduplication_id=publication_id.hex,
-        trade_id=part.message.events[0].trade_id.value if part.message else "",
-        message_type=part.message.message_type if part.message else "",
-        summary=summary_of(part.message.events) if part.message else "Not understood; published as it is",
-        body=part.text,
-        created_at=now,
-    )
-
-
-def summary_of(events: Sequence[TradeEvent]) -> str:
-    """What a message was understood to say, in a few words: "BOOK version 1 of T-10045"."""
-    first = events[0]
-    words = [first.event_class.value, *([f"version {first.version}"] if first.version is not None else []), f"of {first.trade_id.value}"]
-    if first.status:
-        words.append(f"({first.status})")
-    if len(events) > 1:
-        words.append(f"and {len(events) - 1} more")
-    return " ".join(words)[:255]
-
-
 # Sending
-
-
-def _outgoing(body: str, group_id: str, deduplication_id: str, publication_id: uuid.UUID) -> sqs.Outgoing:
-    return sqs.Outgoing(body, group_id, deduplication_id, {PUBLICATION_ID: str(publication_id)})
 
 
 def _unsent(queue: str) -> PublicationQuerySet:
@@ -337,7 +200,7 @@ def calls(rows: Sequence[Publication]) -> Iterator[list[Publication]]:
 
 
 def _message_of(row: Publication) -> sqs.Outgoing:
-    return _outgoing(row.body, row.group_id, row.deduplication_id, row.publication_id)
+    return outgoing(row.body, row.group_id, row.deduplication_id, row.publication_id)
 
 
 def _send(queue: sqs.Queue, rows: Sequence[Publication], delivery: Delivery, clock: Clock) -> set[str]:
@@ -346,14 +209,14 @@ def _send(queue: sqs.Queue, rows: Sequence[Publication], delivery: Delivery, clo
     try:
         answers = queue.send(outgoing)
     except sqs.QueueError as error:
-        _note_failures(rows, str(error))
+        _note_failures(rows, str(error), clock())
         raise
     failed: set[str] = set()
     with transaction.atomic():
         for row, message, given in zip(rows, outgoing, answers, strict=True):
             answer = _verified(given, message)
             if isinstance(answer, sqs.Failed):
-                _note_failures([row], str(answer))
+                _note_failures([row], str(answer), clock())
                 failed.add(row.group_id)
                 delivery.failed += 1
                 continue
@@ -376,6 +239,9 @@ def _verified(answer: sqs.Sent | sqs.Failed, message: sqs.Outgoing) -> sqs.Sent 
     return answer
 
 
-def _note_failures(rows: Sequence[Publication], error: str) -> None:
-    # Not what another sender, to whom the lease went meanwhile, has sent already.
-    Publication.objects.unsent().filter(pk__in=[row.pk for row in rows]).update(attempts=F("attempts") + 1, last_error=error)
+def _note_failures(rows: Sequence[Publication], error: str, now: datetime) -> None:
+    attempts = [SendAttempt(publication=row, at=now, error=error) for row in rows if row.attempts < MOST_ATTEMPTS]
+    with transaction.atomic():
+        # Not what another sender, to whom the lease went meanwhile, has sent already.
+        Publication.objects.unsent().filter(pk__in=[row.pk for row in rows]).update(attempts=F("attempts") + 1, last_error=error)
+        SendAttempt.objects.bulk_create(attempts)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
-
-from django.db import connection
 
 from trades import bulk
 from trades.course import Chapter, Course, Story
-from trades.lifecycle import ARRIVAL_FLAGS, Flag, Happening
+from trades.lifecycle import ARRIVAL_FLAGS, Flag, Happening, marks_of, reached_at
 from trades.messages.facts import EventClass, TradeEvent
 from trades.models import Event
 
@@ -55,6 +54,7 @@ class Stored:
     pk: int
     place: int
     flags: list[str]
+    recorded_at: datetime
 
 
 @dataclass(slots=True)
@@ -69,6 +69,24 @@ class Opened:
         """How many of the stored events have flags in this story."""
         return sum(bool(chapter.flags or of_arrival(row.flags)) for row, chapter in zip(self.stored, story.chapters, strict=False))
 
+    def marks(self, story: Story) -> int:
+        """The kinds of exceptions that the stored events give cause for in this story, as bits."""
+        marks = 0
+        for row, chapter in zip(self.stored, story.chapters, strict=False):
+            if chapter.flags or row.flags:
+                marks |= marks_of(chapter.flags) | marks_of(of_arrival(row.flags))
+        return marks
+
+    def status_since(self, story: Story, now: datetime) -> datetime:
+        """When the trade came into its status, by all events in business order; those added now are recorded now."""
+        since = now
+        for index in reversed(self.course.order):
+            if story.chapters[index].status is not story.standing.status:
+                break
+            recorded = self.stored[index].recorded_at if index < len(self.stored) else now
+            since = reached_at(self.course.happenings[index].time, recorded)
+        return since
+
 
 def open_trades(pks: Sequence[int]) -> dict[int, Opened]:
     """The histories of these trades, by trade. One query."""
@@ -76,8 +94,9 @@ def open_trades(pks: Sequence[int]) -> dict[int, Opened]:
     happenings: dict[int, list[Happening]] = {pk: [] for pk in pks}
     if opened:
         rows = Event.objects.filter(trade__in=list(opened)).order_by("trade", "position")
-        for trade_id, pk, place, flags, *light in rows.values_list("trade_id", "pk", "place", "flags", *LIGHT).iterator(2_000):
-            opened[trade_id].stored.append(Stored(pk, place, flags))
+        columns = rows.values_list("trade_id", "pk", "place", "flags", "recorded_at", *LIGHT)
+        for trade_id, pk, place, flags, recorded_at, *light in columns.iterator(2_000):
+            opened[trade_id].stored.append(Stored(pk, place, flags, recorded_at))
             happenings[trade_id].append(happening_of_row(light))
     for trade_id, of_trade in happenings.items():
         opened[trade_id].course = Course(of_trade)
@@ -105,14 +124,14 @@ class Changes:
         # Names of our own tables and columns; the values travel as one parameter.
         if self.moves:
             table, document = bulk.given(self.moves, {"trade": "bigint", "low": "int", "high": "int", "step": "int"})
-            _execute(
+            bulk.execute(
                 f"UPDATE trades_event SET place = trades_event.place + given.step FROM {table} "  # noqa: S608
                 "WHERE trades_event.trade_id = given.trade AND trades_event.place BETWEEN given.low AND given.high",
                 document,
             )
         if self.flags:
             table, document = bulk.given(self.flags, {"event": "bigint", "flags": "jsonb"})
-            _execute(f"UPDATE trades_event SET flags = given.flags FROM {table} WHERE trades_event.id = given.event", document)  # noqa: S608
+            bulk.execute(f"UPDATE trades_event SET flags = given.flags FROM {table} WHERE trades_event.id = given.event", document)  # noqa: S608
 
 
 def _moves(trade_id: int, pairs: Sequence[tuple[Stored, Chapter]]) -> Iterator[tuple[int, int, int, int]]:
@@ -128,11 +147,6 @@ def _moves(trade_id: int, pairs: Sequence[tuple[Stored, Chapter]]) -> Iterator[t
         high = place
     if step:
         yield trade_id, low, high, step
-
-
-def _execute(statement: str, document: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [document])
 
 
 def course_of(events: Iterable[Event]) -> Course:

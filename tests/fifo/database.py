@@ -14,8 +14,9 @@ from tests.fifo.scheduler import Actor, Scheduler
 
 # Children before parents.
 TABLES = (
-    "trades_tradelink", "trades_auditentry", "trades_hold", "trades_event", "trades_tradeidentifier", "trades_message", "trades_trade",
-    "trades_outboxlease", "trades_publication", "trades_refusal", "trades_document", "trades_upload", "trades_worker",
+    "trades_tradelink", "trades_auditentry", "trades_hold", "trades_event", "trades_tradeidentifier", "trades_tradeexception",
+    "trades_repeat", "trades_message", "trades_trade", "trades_outboxlease", "trades_sendattempt", "trades_publication", "trades_refusal",
+    "trades_draft", "trades_document", "trades_upload", "trades_worker",
 )  # fmt: skip
 # What Django says to begin and end, and to a connection that it has just made.
 CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "PRAGMA", "SET ")

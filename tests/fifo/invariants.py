@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,7 +14,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tests.fifo.database import rows
 from tests.fifo.model import Accepted, FifoBroker, Handled
 from tests.fifo.scheduler import Actor
-from trades.asof import as_known_at
+from trades.asof import Known, as_known_at
+from trades.lifecycle import kinds_in, marks_of, reached_at
 from trades.models import Trade
 
 SETTLED_BY_ITSELF = {"RECORDED", "DUPLICATE", "REFERENCE"}
@@ -296,6 +298,22 @@ def trades_are_as_told_anew() -> Iterator[str]:
             yield f"trade {trade} is {stored}, and told anew it is {standing}"
         if trade.flagged_count != sum(bool(item.flags) for item in told):
             yield f"trade {trade} counts {trade.flagged_count} events with flags"
+        yield from _exceptions_are_as_told(trade, known)
+
+
+def _exceptions_are_as_told(trade: Trade, known: Known) -> Iterator[str]:
+    marks = marks_of(flag for item in known.in_queue_order() for flag in item.flags)
+    kinds = set(trade.exceptions.values_list("kind", flat=True))
+    if trade.exception_marks != marks or kinds != set(kinds_in(marks)):
+        yield f"trade {trade} has the marks {trade.exception_marks} and the exceptions {sorted(kinds)}; its events give cause for {marks}"
+    since: datetime | None = None
+    for item in known.in_business_order():
+        if item.chapter.status is not known.story.standing.status:
+            since = None
+        elif since is None:
+            since = reached_at(item.event.event_time, item.event.recorded_at)
+    if since is not None and trade.status_since != since:
+        yield f"trade {trade} is in its status since {trade.status_since}; told anew it is since {since}"
 
 
 def the_queue_is_not_asked_again_and_again(watch: Watch) -> Iterator[str]:

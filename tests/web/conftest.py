@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 
 from tests.web import factories
@@ -19,6 +24,13 @@ def empty_cache() -> Iterator[None]:
     cache.clear()
     yield
     cache.clear()
+
+
+@pytest.fixture
+def roles(transactional_db: None) -> None:
+    """The roles that a migration made, made again if a test in a browser took them."""
+    if not Group.objects.exists():
+        importlib.import_module("trades.migrations.0002_roles").make_groups(apps, SimpleNamespace(connection=connection))
 
 
 def signed_in(role: str, name: str, *, staff: bool = False) -> Client:

@@ -10,6 +10,9 @@ from typing import Any
 
 from django.contrib.auth.models import Group, User
 
+from tests.support.native import native
+from trades import foretelling, handing_in
+from trades.handing_in import IncomingDocument
 from trades.identifiers import trade_key
 from trades.lifecycle import State
 from trades.messages.facts import TradeId
@@ -112,4 +115,14 @@ def upload(files: int = 1, *, by: User | None = None, sent: bool = True) -> Uplo
             document=document, queue=QUEUE, group_id=f"T-{number}", deduplication_id=uuid.uuid4().hex, trade_id=f"T-{number}",
             summary=f"BOOK version 1 of T-{number}", body="<a/>", created_at=NOON, **facts,
         )  # fmt: skip
+    return made
+
+
+def upload_in_review(*contents: str, by: User | None = None) -> Upload:
+    """An upload of these documents, or of a good one and a bad one, that is checked and waits for somebody to decide."""
+    made = handing_in.begin(source=Upload.Source.WEB, user=by, now=NOON, stage=Upload.Stage.REVIEW)
+    texts = contents or (native("T-77"), "<broken")
+    documents = [IncomingDocument(f"{number}.xml", text.encode(), position=number) for number, text in enumerate(texts, start=1)]
+    handing_in.keep_for_review(made, handing_in.read(documents), queue=QUEUE)
+    foretelling.check(made, now=NOON)
     return made

@@ -14,14 +14,20 @@ from trades.web import urls
 
 pytestmark = pytest.mark.django_db
 
-OPEN = {"login", "theme"}
+OPEN = {"login", "choose", "session"}
 FOR_VIEWERS = {
     "blotter", "trades", "trade", "event", "event_raw", "uploads", "upload", "document_original", "quarantine", "reference", "message",
-    "message_raw",
+    "upload_sample", "upload_errors",
+    "message_raw", "monitor", "find",
+    "trades_csv", "trades_xlsx", "preview",
 }  # fmt: skip
-FOR_OPERATORS = {"upload_new", "replay", "discard", "undo", "correct", "settle", "correct_many"}
+FOR_OPERATORS = {
+    "upload_new", "upload_begin", "upload_files", "upload_check", "upload_decide",
+    "replay", "discard", "undo", "correct", "settle", "correct_many",
+}  # fmt: skip
 FOR_ADMINISTRATORS = {"inspect"}
-POST_ONLY = {"replay", "discard", "undo", "theme", "logout"}
+FOR_EVERYBODY = {"views", "account"}
+POST_ONLY = {"views", "upload_begin", "upload_files", "upload_check", "upload_decide", "replay", "discard", "undo", "choose", "logout"}
 
 
 @pytest.fixture
@@ -34,10 +40,12 @@ def addresses() -> dict[str, str]:
     document = upload.documents.get()
     arguments: dict[str, list[str | int]] = {
         "trade": ["T-1"],
+        "preview": [trade.pk],
         "event": ["T-1", 1],
         "event_raw": ["T-1", 1],
         "upload": [upload.pk],
         "document_original": [upload.pk, document.pk],
+        **{name: [upload.pk] for name in ("upload_files", "upload_check", "upload_decide", "upload_errors")},
         **{name: [blocked.pk] for name in ("message", "message_raw", "replay", "discard", "undo", "correct")},
     }
     return {name: reverse(name, args=arguments.get(name, [])) for name in names()}
@@ -51,7 +59,7 @@ def names() -> Iterator[str]:
 
 
 def test_every_address_is_named_in_these_tests() -> None:
-    assert set(names()) == OPEN | FOR_VIEWERS | FOR_OPERATORS | FOR_ADMINISTRATORS | {"logout"}
+    assert set(names()) == OPEN | FOR_VIEWERS | FOR_OPERATORS | FOR_ADMINISTRATORS | FOR_EVERYBODY | {"logout"}
     assert {pattern.pattern.regex.pattern for pattern in get_resolver().url_patterns} >= {"^admin/"}
 
 

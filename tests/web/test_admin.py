@@ -15,7 +15,20 @@ from django.utils import timezone
 
 from tests.support.native import native
 from tests.web import factories
-from trades.models import AuditEntry, Message, Trade, Upload, Worker
+from trades.models import (
+    AuditEntry,
+    Document,
+    Draft,
+    Message,
+    Publication,
+    Repeat,
+    SavedView,
+    SendAttempt,
+    Trade,
+    TradeException,
+    Upload,
+    Worker,
+)
 from trades.web import words
 
 pytestmark = pytest.mark.django_db
@@ -38,6 +51,13 @@ def rows() -> None:
     factories.upload()
     factories.link(trade, factories.trade("c"))
     AuditEntry.objects.create(at=factories.NOON, action="replay", message=event.message, origin="command line, root")
+    AuditEntry.objects.create(at=factories.NOON, action="note", trade=trade, note="<b>")
+    AuditEntry.objects.create(at=factories.NOON, action="withdraw", upload=Upload.objects.get())
+    TradeException.objects.create(trade=trade, kind="GAP", since=factories.NOON)
+    SavedView.objects.create(user=factories.person(name="keeper"), name="mine", query="status=REJECTED")
+    Draft.objects.create(document=Document.objects.get(), body="<a>", size=3, queue="q.fifo", group_id="g", body_sha256="0" * 64)
+    SendAttempt.objects.create(publication=Publication.objects.get(), at=factories.NOON, error="away")
+    Repeat.objects.create(message=event.message, received_at=factories.NOON)
 
 
 def address(model: type[Model], page: str, *arguments: object) -> str:
@@ -47,7 +67,7 @@ def address(model: type[Model], page: str, *arguments: object) -> str:
 def test_every_model_is_there() -> None:
     assert {model._meta.model_name for model in OURS} == {
         "trade", "event", "message", "upload", "document", "publication", "refusal", "hold", "auditentry", "outboxlease",
-        "tradeidentifier", "tradelink", "worker",
+        "tradeidentifier", "tradelink", "worker", "tradeexception", "savedview", "draft", "sendattempt", "repeat",
     }  # fmt: skip
 
 
@@ -62,6 +82,13 @@ def test_rows_can_be_listed_searched_and_opened_but_not_changed_even_by_a_superu
         assert 'name="_save"' not in shown.content.decode()
         assert root.post(address(model, "change", row.pk), {}).status_code == 403
         assert root.post(address(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+
+
+def test_the_audit_trail_leads_to_message_trade_and_upload(root: Client, rows: None) -> None:
+    html = root.get(address(AuditEntry, "changelist")).content.decode()
+
+    for link in ('href="/trades/a%2Fb/">trade a/b<', 'href="/uploads/', 'href="/quarantine/'):
+        assert link in html
 
 
 def test_staff_without_a_role_see_nothing_of_ours(rows: None) -> None:

@@ -1,4 +1,4 @@
-"""The blotter in headless Chromium: however long ids, parties and amounts are, the last columns stay in sight."""
+"""The blotter in headless Chromium: columns stay in sight, keys, ticks, preview, filters, live rows, and all of it without a script."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from tests.web import factories
+from trades.models import Trade
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -26,7 +28,9 @@ def trades(live_server: LiveServer, page: Page) -> None:
     User.objects.create_superuser("ada", password="correct horse battery")
     amount = "123456789012345678.123456 EUR / 123456789012345678.123456 USD"
     at = factories.NOON - timedelta(days=400)  # the longest form of an update time is that of another day
-    factories.trade(LONG_UTI, parties=PARTIES, notional=amount, product="InterestRate:IRSwap:FixedFloat:OverTheCounter", updated_at=at)
+    factories.trade(
+        LONG_UTI, status_since=at, parties=PARTIES, notional=amount, product="InterestRate:IRSwap:FixedFloat:OverTheCounter", updated_at=at
+    )
     for number in range(8):
         factories.trade(f"TRD-261120-{number:06}", event_count=112, flagged_count=12, status="CONFIRMED", state="TERMINATED", age=number)
     page.goto(live_server.url)
@@ -51,12 +55,222 @@ def test_no_value_pushes_the_last_columns_out_of_sight(live_server: LiveServer, 
     assert (
         page.evaluate(
             """Array.from(document.querySelectorAll('.bl.fixed :is(th, td)')).filter(cell =>
-             cell.scrollWidth > cell.clientWidth && ![0, 5, 6, 7].includes(cell.cellIndex) || cell.tagName == 'TH' && !cell.title
-             && cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent.trim())"""
+             cell.scrollWidth > cell.clientWidth && ![8, 9, 10].includes(cell.cellIndex) && !cell.title
+             ).map(cell => cell.textContent.trim())"""
         )
         == []
     )
     expect(page.get_by_title(LONG_UTI)).to_have_text(LONG_UTI)
-    assert Axe().run(page, options={"runOnly": RULES}).response["violations"] == []
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page) == []
     if "BLOTTER_PICTURES" in os.environ:
         page.screenshot(path=Path(os.environ["BLOTTER_PICTURES"]) / f"blotter-light-{width}.png")
+
+
+IDS = [LONG_UTI, *(f"TRD-261120-{number:06}" for number in range(8))]
+
+
+def violations(page: Page) -> list[tuple[str, list[str]]]:
+    found = Axe().run(page, options={"runOnly": RULES}).response["violations"]
+    return [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found]
+
+
+def focused(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.textContent.trim()"))
+
+
+def test_keys_walk_through_the_table_preview_and_open(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.goto(f"{live_server.url}/trades/?sort=trade")
+    page.locator("body").press("j")
+    assert focused(page) == LONG_UTI
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    assert focused(page) == IDS[1]
+
+    page.keyboard.press("Space")
+    preview = page.get_by_role("complementary", name="Preview of")
+    expect(preview.get_by_role("heading", level=2)).to_have_text(IDS[1])
+    page.keyboard.press("j")
+    expect(preview.get_by_role("heading", level=2)).to_have_text(IDS[2])
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    expect(preview).to_be_hidden()
+
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{live_server.url}/trades/{IDS[2]}/")
+
+
+def test_on_a_narrow_screen_the_preview_is_the_trade(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{live_server.url}/trades/?sort=trade")
+
+    page.locator("body").press("j")
+    page.keyboard.press("Space")
+
+    expect(page).to_have_url(f"{live_server.url}/trades/{LONG_UTI}/")
+
+
+def test_on_a_narrow_screen_the_filters_are_behind_one_button(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{live_server.url}/trades/?state=LIVE")
+    product = page.locator("[data-filter=product] summary")
+    expect(page.locator("[data-filter=state] summary")).to_be_visible()
+    expect(product).to_be_hidden()
+
+    page.get_by_role("button", name="Filters 1").click()
+    product.click()
+
+    expect(page.get_by_label("InterestRate:IRSwap")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_ticked_rows_are_exported_and_cleared(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.goto(f"{live_server.url}/trades/?sort=trade")
+    export = page.get_by_role("button", name="Export CSV")
+    expect(export).to_be_hidden()
+
+    page.locator("body").press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Shift+X")
+    expect(page.locator("[data-ticked-count]")).to_have_text("3 ticked")
+    assert violations(page) == []
+    with page.expect_download() as download:
+        export.click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    assert [line.partition(",")[0] for line in lines[4:]] == IDS[1:4]
+
+    page.locator("body").press("Escape")
+    expect(export).to_be_hidden()
+
+
+def test_filters_survive_reload_and_back(live_server: LiveServer, page: Page, trades: None) -> None:
+    rows = page.locator("#rows tr[id]")
+    page.goto(f"{live_server.url}/trades/")
+    page.locator("[data-filter=product] summary").click()
+    page.get_by_label("InterestRate:IRSwap").check()
+    assert violations(page) == []
+    page.get_by_role("button", name="Apply").click()
+    expect(rows).to_have_count(1)
+    address = page.url
+    assert address.endswith("/trades/?product=InterestRate%3AIRSwap%3AFixedFloat%3AOverTheCounter")
+
+    page.reload()
+    expect(rows).to_have_count(1)
+    page.get_by_label("Remove filter Product").click()
+    expect(rows).to_have_count(9)
+    page.go_back()
+    expect(page).to_have_url(address)
+    expect(rows).to_have_count(1)
+
+
+def test_a_view_is_kept_changed_and_kept_as_another(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.goto(f"{live_server.url}/trades/?state=LIVE")
+    page.get_by_label("Keep this view, or delete one").click()
+    page.get_by_label("Keep filters, order and columns as").fill("Alive")
+    assert violations(page) == []
+    page.get_by_role("button", name="Keep view").click()
+    expect(page.get_by_role("link", name="Alive")).to_have_attribute("aria-current", "page")
+
+    page.get_by_role("columnheader", name="Trade", exact=True).get_by_role("link").click()
+    expect(page.get_by_text("Unsaved changes in Alive")).to_be_visible()
+    page.get_by_role("button", name="Save as").click()
+    expect(page.get_by_label("Keep filters, order and columns as")).to_be_focused()
+    page.keyboard.type("Alive by id")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("link", name="Alive by id")).to_have_attribute("aria-current", "page")
+    expect(page.get_by_text("Unsaved changes")).to_be_hidden()
+
+
+def test_text_filters_while_it_is_typed_without_filling_the_history(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.goto(f"{live_server.url}/uploads/")
+    page.goto(f"{live_server.url}/trades/?state=TERMINATED")
+    page.locator("body").press("f")
+    page.keyboard.type("TRD-261120-000003", delay=5)
+    expect(page.locator("#rows tr[id]")).to_have_count(1)
+    expect(page).to_have_url(f"{live_server.url}/trades/?state=TERMINATED&q=TRD-261120-000003")
+    assert page.evaluate("document.activeElement.id") == "filter-text"
+
+    page.reload()
+    expect(page.get_by_label("Filter by any id")).to_have_value("TRD-261120-000003")
+    page.go_back()
+    expect(page).to_have_url(f"{live_server.url}/uploads/")
+
+
+def test_columns_are_chosen_with_the_keyboard(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.goto(f"{live_server.url}/trades/")
+    page.locator("body").press("c")
+    page.get_by_label("Owner", exact=True).check()
+    page.get_by_label("Parties", exact=True).uncheck()
+    page.get_by_role("button", name="Show these columns").click()
+
+    expect(page.get_by_role("columnheader", name="Owner")).to_be_visible()
+    page.goto(f"{live_server.url}/trades/")
+    expect(page.get_by_role("columnheader", name="Owner")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Parties")).to_have_count(0)
+
+
+def test_rows_come_in_place_and_wait_while_something_is_ticked(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.goto(f"{live_server.url}/trades/")
+    first = page.locator("#rows tr[id] a.id").first
+    expect(first).to_have_text(IDS[1])
+
+    later = timezone.now()
+    Trade.objects.filter(trade_id=IDS[8]).update(updated_at=later, status="SETTLED")
+    page.evaluate("document.dispatchEvent(new CustomEvent('portal:changed', { detail: {} }))")
+    expect(first).to_have_text(IDS[8])
+    expect(page.locator("#rows tr").first).to_contain_text("Settled")
+
+    page.locator("#rows input[name=t]").nth(2).check()
+    Trade.objects.filter(trade_id=IDS[7]).update(updated_at=later + timedelta(seconds=1))
+    page.evaluate("document.dispatchEvent(new CustomEvent('portal:changed', { detail: {} }))")
+    pill = page.get_by_role("button", name="1 update, show")
+    expect(pill).to_be_visible()
+    expect(first).to_have_text(IDS[8])
+    pill.click()
+    expect(first).to_have_text(IDS[7])
+    expect(page.locator("[data-ticked-count]")).to_have_text("1 ticked")
+
+
+def test_a_refresh_that_fails_keeps_the_rows_and_is_tried_again(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.goto(f"{live_server.url}/trades/")
+    page.route("**/trades/?*", lambda route: route.fulfill(status=500, body="failed"))
+
+    page.evaluate("document.dispatchEvent(new CustomEvent('portal:changed', { detail: {} }))")
+    expect(page.get_by_text("Could not refresh at")).to_be_visible()
+    expect(page.locator("#rows tr[id]")).to_have_count(9)
+    assert violations(page) == []
+    page.unroute("**/trades/?*")
+    page.get_by_role("button", name="Retry now").click()
+    expect(page.get_by_text("Could not refresh at")).to_be_hidden()
+
+
+def test_everything_works_without_a_script(live_server: LiveServer, browser: Browser, page: Page, trades: None) -> None:
+    context = browser.new_context(java_script_enabled=False, storage_state=page.context.storage_state(), accept_downloads=True)
+    try:
+        plain = context.new_page()
+        plain.goto(f"{live_server.url}/trades/")
+        plain.get_by_label("Filter by any id").fill("TRD")
+        plain.get_by_role("button", name="Filter", exact=True).click()
+        rows = plain.locator("#rows tr[id]")
+        expect(rows).to_have_count(8)
+        plain.get_by_text("Status", exact=True).first.click()
+        plain.get_by_role("button", name="Show the values").click()
+        plain.get_by_label("Checked").check()
+        plain.get_by_role("button", name="Apply").click()
+        expect(plain.get_by_role("heading", name="No trades match")).to_be_visible()
+        plain.get_by_role("link", name="Clear all").first.click()
+        expect(rows).to_have_count(9)
+        plain.get_by_role("columnheader", name="Trade", exact=True).get_by_role("link").click()
+        expect(rows.first).to_contain_text(LONG_UTI)
+        rows.first.get_by_role("checkbox").check()
+        with plain.expect_download() as download:
+            plain.get_by_role("button", name="Export CSV").click()
+        assert len(Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()) == 5
+    finally:
+        context.close()

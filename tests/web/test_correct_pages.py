@@ -261,7 +261,7 @@ def test_showing_what_replacing_does_costs_the_same_for_one_and_for_fifty(
     made = words_for_versions(count)
     data: dict[str, Any] = {"m": [f"{m.pk}:0" for m in made], "find": "one", "replace": "1", "step": "preview"}
 
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         post(otto, "/quarantine/correct/", data)
 
 

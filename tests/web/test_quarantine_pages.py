@@ -28,14 +28,15 @@ def test_the_list_says_why_where_and_how_many_wait(vera: Client) -> None:
     factories.message()
 
     html = page(vera, "/quarantine/")
-    rows = re.findall(r'<tr><th scope="row">.*?</tr>', html)
+    rows = re.findall(r"<tr[^>]* data-row>.*?</tr>", html)
 
     assert len(rows) == 2
-    assert blocked.message_id in rows[1]
+    assert f'href="/quarantine/{blocked.pk}/"' in rows[1]
+    assert blocked.message_id not in html
     assert "Not well-formed, line 3, column 1:" in rows[1]
     assert "G-7" in rows[1]
-    assert '<td class="r num flag">3</td>' in rows[1]
-    assert '<td class="r num">0</td>' in rows[0]
+    assert '<td class="c-waiting num flag">3<' in rows[1]
+    assert '<td class="c-waiting num">0<' in rows[0]
 
 
 def test_the_rail_counts_what_is_in_quarantine(vera: Client) -> None:
@@ -63,20 +64,20 @@ def test_an_empty_quarantine_says_what_was_settled_last(vera: Client, otto: Clie
     html = page(vera, "/quarantine/")
 
     assert "Nothing in quarantine" in html
-    assert f'Last: <a href="/quarantine/{blocked.pk}/">{blocked.message_id}</a> was discarded by otto, ' in html
+    assert f'Last: <a href="/quarantine/{blocked.pk}/">message {blocked.pk}</a> was discarded by otto, ' in html
 
 
 def test_the_list_costs_the_same_however_long_it_is(vera: Client, django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
     for number in range(60):
         factories.quarantined(waiting=1, group=f"G-{number}")
 
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(12):
         html = page(vera, "/quarantine/")
 
-    assert len(re.findall(r'<tr><th scope="row">', html)) == 50
+    assert len(re.findall(r"<tr[^>]* data-row>", html)) == 50
     older = re.search(r'href="(\?after=[^"]+)"', html)
     assert older
-    assert len(re.findall(r'<tr><th scope="row">', page(vera, f"/quarantine/{older[1]}"))) == 10
+    assert len(re.findall(r"<tr[^>]* data-row>", page(vera, f"/quarantine/{older[1]}"))) == 10
 
 
 def test_a_message_shows_the_reason_the_marked_line_and_what_waits(
@@ -90,7 +91,8 @@ def test_a_message_shows_the_reason_the_marked_line_and_what_waits(
     assert "expected '>'" in html
     assert '<span class="l marked" id="L3">' in html
     assert "60 messages of group" in html
-    assert "the first 50 are shown" in html
+    assert len(re.findall(r">Message \d+</a></li>", html)) == 20
+    assert "And 40 more." in html
     assert blocked.body_sha256 in html
     assert "Nobody has acted on this message." in html
     assert "Replay unchanged" not in html
@@ -103,7 +105,56 @@ def test_a_held_message_says_behind_what_it_waits(vera: Client) -> None:
 
     html = page(vera, f"/quarantine/{held.pk}/")
 
-    assert f'It waits behind <a href="/quarantine/{blocked.pk}/">' in html
+    assert f'It is number 1 of those that wait behind <a href="/quarantine/{blocked.pk}/">' in html
+
+
+def test_what_waits_is_told_by_what_it_says(vera: Client) -> None:
+    blocked = factories.quarantined(group="G-1")
+    factories.message("HELD", native("T-5", "UPDATE", 2), group_id="G-1")
+    factories.message("HELD", "<a", group_id="G-1")
+
+    html = vera.get(f"/quarantine/{blocked.pk}/").content.decode()
+
+    assert re.search(r'Update version 2 of <a href="/trades/T-5/">T-5</a>.*Not understood: ', html, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("code", "first"), [("schema", "Correct and replay"), ("dead-letter", "Replay unchanged"), ("too-large", "Discard")]
+)
+def test_the_primary_button_is_what_the_advice_says_first(otto: Client, code: str, first: str) -> None:
+    bad = factories.message("QUARANTINED", code=code, reason="Something is wrong.")
+
+    html = page(otto, f"/quarantine/{bad.pk}/")
+
+    assert re.findall(r'<(?:a|summary) class="btn[^"]* pri"[^>]*><svg.*?</svg>([^<]+)', html, re.DOTALL) == [first]
+
+
+def test_a_list_tells_of_messages_that_came_since(vera: Client) -> None:
+    first = factories.quarantined(group="G-1")
+    news = re.search(r'data-live-news="([^"]+)"', page(vera, "/quarantine/"))
+    assert news
+    assert news[1] == f"/quarantine/?seen={first.pk}"
+    assert vera.get(news[1], headers={"HX-Request": "true"}).status_code == 204
+
+    for number in (2, 3):
+        factories.quarantined(group=f"G-{number}")
+
+    assert vera.get(news[1], headers={"HX-Request": "true"}).content.decode() == "2 new messages"
+    for bad in ("", "x", "9" * 30):
+        assert vera.get(f"/quarantine/?seen={bad}", headers={"HX-Request": "true"}).status_code == 204
+
+
+def test_an_open_page_learns_that_somebody_else_settled_the_message(vera: Client, otto: Client) -> None:
+    blocked = factories.quarantined()
+    news = re.search(r'hx-get="([^"]+)"', page(vera, f"/quarantine/{blocked.pk}/"))
+    assert news
+    assert vera.get(news[1], headers={"HX-Request": "true"}).status_code == 204
+
+    otto.post(f"/quarantine/{blocked.pk}/discard/", {"reason": "sent by mistake", "seen": 0})
+
+    told = vera.get(news[1], headers={"HX-Request": "true"}).content.decode()
+    assert re.search(r"This message was discarded by otto at \d\d:\d\d:\d\d UTC\.", told)
+    assert "Reload" in told
 
 
 def test_discarding_lets_what_waited_into_the_history_and_is_kept_with_the_reason(otto: Client) -> None:

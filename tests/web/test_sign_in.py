@@ -64,30 +64,65 @@ def test_signing_out_takes_a_post_and_leads_to_the_sign_in_page(vera: Client) ->
     assert vera.get("/").status_code == 302
 
 
-def test_a_refresh_after_the_session_ended_reloads_the_page_instead_of_putting_the_sign_in_page_into_it(client: Client) -> None:
-    response = client.get("/", headers={"HX-Request": "true"}, follow=True)
+@pytest.mark.parametrize("headers", [{"HX-Request": "true"}, {"Sec-Fetch-Dest": "empty"}, {"X-Requested-With": "fetch"}])
+@pytest.mark.parametrize("address", ["/trades/", "/quarantine/", "/sign-in/"])
+def test_a_script_of_a_page_whose_session_ended_is_refused_instead_of_being_given_the_sign_in_page(
+    client: Client, headers: dict[str, str], address: str
+) -> None:
+    response = client.get(address, headers=headers)
 
-    assert response["HX-Refresh"] == "true"
-    assert response.content == b""
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_theme_is_set_by_the_server_before_anything_is_painted(vera: Client, theme: str) -> None:
-    response = vera.post(reverse("theme"), {"theme": theme, "next": "/uploads/"})
-
-    assert response["Location"] == "/uploads/"
-    assert f'<html lang="en" data-theme="{theme}">' in vera.get("/").content.decode()
+    assert response.status_code == 401
+    assert response.content.decode() == "Your session has ended. Sign in again to continue."
+    assert response["Cache-Control"] == "no-store"
 
 
-def test_the_theme_follows_the_system_by_default_and_other_values_are_refused(vera: Client) -> None:
-    assert vera.post(reverse("theme"), {"theme": "<b>"}).status_code == 400
-    assert '<html lang="en">' in vera.get("/").content.decode()
+def test_the_session_is_asked_for_cheaply_and_says_whose_it_is(client: Client, vera: Client) -> None:
+    over, held = client.get(reverse("session")), vera.get(reverse("session"))
+
+    assert (over.status_code, held.status_code) == (401, 204)
+    assert held["X-Signed-In"] == "vera"
+    assert over.json()["token"]
+    assert "no-store" in over["Cache-Control"]
 
 
-def test_choosing_a_theme_never_leads_to_another_site(vera: Client) -> None:
-    response = vera.post(reverse("theme"), {"theme": "dark", "next": "https://elsewhere.example/"})
+def test_signing_in_again_from_within_a_page_gives_a_fresh_token(live_form: Client) -> None:
+    factories.person("viewer")
+    token = live_form.get(reverse("session")).json()["token"]
 
-    assert response["Location"] == "/"
+    wrong = live_form.post(reverse("session"), {"username": "viewer", "password": "wrong"}, headers={"X-CSRFToken": token})
+    right = live_form.post(reverse("session"), {"username": "viewer", "password": "secret"}, headers={"X-CSRFToken": token})
+
+    assert wrong.status_code == 422
+    assert "do not match an account" in wrong.json()["error"]
+    assert right.json()["user"] == "viewer"
+    assert live_form.get(reverse("session")).status_code == 204
+    kept = live_form.post(reverse("choose"), {"theme": "dark", "csrfmiddlewaretoken": right.json()["token"]})
+    assert kept.status_code == 302
+
+
+@pytest.fixture
+def live_form() -> Client:
+    """A browser that has to send the token of its forms."""
+    return Client(enforce_csrf_checks=True)
+
+
+def test_too_many_attempts_from_within_a_page_are_told_in_a_sentence(client: Client, settings: Settings) -> None:
+    factories.person("viewer")
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        last = client.post(reverse("session"), {"username": "viewer", "password": "wrong"}, headers={"X-Requested-With": "fetch"})
+
+    assert last.status_code == 429
+    assert re.search(r"Try again after \d\d:\d\d:\d\d UTC or ask an administrator", last.json()["error"])
+    assert last["Retry-After"] == "900"
+
+
+def test_signing_in_from_within_a_page_takes_a_token(live_form: Client) -> None:
+    factories.person("viewer")
+
+    response = live_form.post(reverse("session"), {"username": "viewer", "password": "secret"})
+
+    assert response.status_code == 403
+    assert live_form.get(reverse("session")).status_code == 401
 
 
 def test_the_admin_sends_people_to_the_portals_sign_in_page_and_lets_only_staff_in(client: Client, vera: Client, ada: Client) -> None:

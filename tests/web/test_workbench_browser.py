@@ -82,6 +82,7 @@ def test_every_page_of_the_workbench_fits_its_width_and_axe_finds_no_violation(
     page.get_by_label("Find", exact=True).fill("<Version>two<")
     page.get_by_label("Replace with").fill("<Version>2<")
     page.get_by_role("button", name="Show what it does").click()
+    expect(page.get_by_role("button", name="Correct and replay 2 messages")).to_be_visible()
     look(page, "many-shown", scheme, width)
     page.get_by_label("Reason").fill("version in words")
     page.get_by_role("button", name="Correct and replay 2 messages").click()
@@ -198,11 +199,13 @@ def test_unsaved_text_is_offered_again_after_a_reload(live_server: LiveServer, p
 def test_text_survives_the_end_of_a_session(live_server: LiveServer, page: Page, people: None) -> None:
     _, bad = scenes.blocked_trade()
     sign_in(page, live_server)
-    page.goto(f"{live_server.url}/quarantine/{bad.pk}/correct/")
-    page.context.clear_cookies(name="sessionid")
+    address = f"{live_server.url}/quarantine/{bad.pk}/correct/"
+    page.goto(address)
 
     page.get_by_label("Text of the message").fill(scenes.UPDATE)
-    expect(page.get_by_label("Password", exact=True)).to_be_visible()
+    expect(page.locator("#result")).to_contain_text("Understood")
+    page.context.clear_cookies(name="sessionid")
+    page.goto(address)
     page.get_by_label("Name").fill("ana")
     page.get_by_label("Password", exact=True).fill("correct horse battery")
     page.get_by_role("button", name="Sign in").click()
@@ -252,7 +255,7 @@ def test_everything_works_without_a_script(live_server: LiveServer, browser: Bro
     expect(page.get_by_role("main")).to_contain_text("Recorded as event 2 of T-1.")
     page.goto(f"{live_server.url}/quarantine/")
     for message in others:
-        page.get_by_label(f"Tick {message.message_id}").check()
+        page.locator(f"input[name=m][value='{message.pk}']").check()
     page.get_by_role("button", name="Discard").click()
     page.get_by_label("Reason").fill("fragments")
     page.get_by_role("button", name="Discard 2 messages").click()

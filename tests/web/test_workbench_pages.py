@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from tests.support.native import native
@@ -19,7 +21,7 @@ from trades import quarantine
 from trades.models import AuditEntry, Event, Message
 
 pytestmark = pytest.mark.django_db
-ROWS = r'<tr><td class="tick">.*?</tr>|<tr><th scope="row">.*?</tr>'
+ROWS = r"<tr[^>]* data-row>.*?</tr>"
 
 
 def keys(html: str) -> list[str]:
@@ -53,7 +55,7 @@ def test_a_row_tells_reason_place_trade_group_age_and_what_waits(otto: Client) -
         ">Open</span>",
     ):
         assert part in row
-    assert '<td class="r num flag">3</td>' in row
+    assert '<td class="c-waiting num flag">3<' in row
 
 
 def test_settled_messages_are_listed_by_when_they_were_settled_with_what_became_of_them(vera: Client) -> None:
@@ -103,20 +105,22 @@ def test_a_message_is_found_by_the_trade_that_it_names(vera: Client) -> None:
 
 
 @pytest.mark.parametrize("view", ["", "settled"])
-def test_a_list_costs_the_same_with_one_row_and_with_fifty(
-    otto: Client, django_assert_num_queries: DjangoAssertNumQueries, view: str
-) -> None:
+def test_a_list_costs_the_same_with_one_row_and_with_fifty(otto: Client, view: str) -> None:
     fields: dict[str, Any] = {"settled_at": factories.NOON} if view else {}
     outcome = "DISCARDED" if view else "QUARANTINED"
+
+    def cost() -> int:
+        cache.clear()
+        with CaptureQueriesContext(connection) as captured:
+            page(otto, f"/quarantine/?view={view}")
+        return len(captured)
+
     factories.message(outcome, code="no-trade-id", **fields)
-    with django_assert_num_queries(7):
-        page(otto, f"/quarantine/?view={view}")
-    cache.clear()
+    one = cost()
     for _ in range(60):
         factories.message(outcome, code="no-trade-id", stated_trade_id="T-1", **fields)
 
-    with django_assert_num_queries(7):
-        page(otto, f"/quarantine/?view={view}")
+    assert cost() == one <= 12
 
 
 def test_viewers_have_nothing_to_tick_or_to_press(vera: Client, otto: Client) -> None:
@@ -139,7 +143,9 @@ def test_replaying_many_asks_first_and_says_what_became_of_each(otto: Client) ->
     asked = page(otto, address)
     assert "Replay 3 messages" in asked
     assert "2 messages wait behind them." in asked
-    assert all(message.message_id in asked for message in [*good, bad])
+    assert all(f'href="/quarantine/{message.pk}/"' in asked for message in [*good, bad])
+    assert 'Book version 1 of <a href="/trades/G-0/">G-0</a>. Then the 1 that waits behind it is read in turn.' in asked
+    assert "Not understood: " in asked
     assert not AuditEntry.objects.exists()
     html = post(otto, "/quarantine/settle/", {"act": "replay", "m": keys(asked), "reason": "mapping put right"})
 
@@ -201,13 +207,24 @@ def test_of_many_those_that_somebody_else_settled_meanwhile_are_left_alone(otto:
     assert list(AuditEntry.objects.filter(message=first).values_list("note", flat=True)) == ["sent twice"]
 
 
+def test_the_settled_list_leads_to_what_became_of_each_and_ticks_what_can_be_undone(otto: Client) -> None:
+    scenes.repaired_trade()
+
+    rows = re.findall(ROWS, page(otto, "/quarantine/?view=settled"))
+    (corrected,) = (row for row in rows if "Corrected" in row)
+
+    assert re.search(r'href="/trades/R-1/events/\d+/">Event \d+</a>', corrected)
+    assert 'href="/trades/R-1/">R-1</a>' in corrected
+    assert [bool(re.search('type="checkbox"', row)) for row in rows] == ["Discarded" in row for row in rows]
+
+
 @pytest.mark.parametrize("count", [1, 50])
 def test_asking_and_telling_cost_the_same_for_one_and_for_fifty(
     otto: Client, django_assert_num_queries: DjangoAssertNumQueries, count: int
 ) -> None:
     made = [factories.message("QUARANTINED", native(f"T-{number}"), group_id=f"T-{number}") for number in range(count)]
 
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         page(otto, "/quarantine/settle/?act=replay&" + "&".join(f"m={message.pk}" for message in made))
 
 
@@ -335,7 +352,7 @@ def test_the_page_marks_the_place_says_what_to_do_and_which_trade_is_named(vera:
     assert '  <Version>two</Version><Event>UPDATE</Event>\n<b aria-hidden="true">  ^</b>' in html
     assert "What to do:</b> Correct the text and replay it" in html
     assert 'It names the trade <a class="id" href="/trades/T-1/">T-1</a>' in html
-    assert html.count('<li><a class="mono wrap" href="/quarantine/') == 3
+    assert len(re.findall(r">Message \d+</a></li>", html)) == 3
 
 
 def test_a_publication_conflict_shows_both_texts_side_by_side(vera: Client) -> None:
@@ -362,5 +379,5 @@ def test_a_message_costs_the_same_whatever_people_did_with_it(otto: Client, djan
     page(otto, f"/quarantine/{quiet.pk}/")
 
     for message in (quiet, busy):
-        with django_assert_num_queries(12):
+        with django_assert_num_queries(11):
             page(otto, f"/quarantine/{message.pk}/")

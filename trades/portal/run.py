@@ -29,7 +29,7 @@ from trades.portal.processes import Child, GaveUp, Stopped, Supervisor, exit_wor
 
 WEB_SECONDS = 60.0
 BROKER_SECONDS = 30.0
-WEB_THREADS = 16
+WEB_THREADS = 16  # for pages; each live stream has one of its own beside them
 WORKER_WAIT_SECONDS = 2
 QUEUES_DIFFER = 3  # exit status of create_queues for queues that exist with other attributes
 EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104
@@ -175,9 +175,9 @@ class Portal:
 
     def _web_command(self) -> list[str]:
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
-        # One process: live pages share what they watch. Threads carry the open streams.
+        # One process: live pages share what they watch. gunicorn.conf.py says how their streams end.
         command = [sys.executable, "-m", "gunicorn", "tradeportal.wsgi", "--bind", f"{host}:{self.options.port}"]
-        command += ["--worker-class", "gthread", "--workers", "1", "--threads", str(WEB_THREADS)]
+        command += ["--worker-class", "gthread", "--workers", "1", "--threads", str(WEB_THREADS + settings.TRADES_LIVE_STREAMS)]
         return [*command, "--graceful-timeout", "5", "--no-control-socket", "--log-level", "warning"]
 
     def _web_answers(self) -> bool:

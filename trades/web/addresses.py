@@ -11,8 +11,8 @@ from django.urls import reverse
 
 # Stands in the path for an id that travels in the query instead: `/trades/-/?id=...`.
 IN_QUERY = "-"
-# Browsers resolve dot segments, servers merge empty ones, and "events/" belongs to our own addresses.
-_AWKWARD = re.compile(r"[\x00-\x1f\x7f]|(^|/)(\.{0,2})(/|$)|(^|/)events/|^-$")
+# Browsers resolve dot segments, servers merge empty ones, "events/" and "preview/" belong to our own addresses.
+_AWKWARD = re.compile(r"[\x00-\x1f\x7f]|(^|/)(\.{0,2})(/|$)|(^|/)events/|^preview/|(^|/)history\.(zip|json|csv)$|^-$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,10 @@ class TradeAddress:
     def raw(self, position: int) -> str:
         """The exact text of the message behind the n-th event."""
         return self._build(f"events/{position}/raw", {})
+
+    def history(self, form: str) -> str:
+        """The whole history as a file: "zip", "json" or "csv"."""
+        return self._build(f"history.{form}", {})
 
     def _build(self, tail: str, query: dict[str, str]) -> str:
         shown, params = quote(self.trade_id, safe=""), {}

@@ -1,57 +1,35 @@
-"""What every page's shell shows: environment, time, theme, and how much waits in quarantine and outbox."""
+"""What every page's shell shows: environment, time, preferences, and whether messages flow."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from django.conf import settings
-from django.db.models import CharField, Count, Value
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from trades.models import Message, Publication
+from trades.exceptions import open_count
 from trades.web import words
-from trades.web.preferences import theme_of
+from trades.web.health import health_of, waiting_for
+from trades.web.preferences import DENSITY, KEYS, RAIL, START, THEME
 
-COUNTED = "trades.waiting"
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How many messages are in quarantine and how many publications are not sent yet."""
-
-    quarantined: int = 0
-    unsent: int = 0
+__all__ = ["shell", "waiting_for"]
 
 
 def shell(request: HttpRequest) -> dict[str, object]:
-    """The context of the shell. Costs one query, and only for a signed-in person on a page that shows the counts."""
+    """The context of the shell. Costs two queries at most, and only for a signed-in person on a page that shows the shell."""
     now = timezone.now()
     return {
         "environment": settings.ENVIRONMENT_NAME,
-        "theme": theme_of(request),
+        "theme": THEME.of(request),
+        "density": DENSITY.of(request),
+        "rail": RAIL.of(request),
+        "single_keys": KEYS.of(request),
+        "start_page": START.of(request),
         "now": now,
         "now_clock": words.clock(now),
         "now_day": f"{now:%A} {words.day(now)}",
         "sprite": words.sprite(),
+        "open_exceptions": SimpleLazyObject(lambda: open_count() if request.user.is_authenticated else 0),
         "waiting": SimpleLazyObject(lambda: waiting_for(request)),
+        "health": SimpleLazyObject(lambda: health_of(request)),
     }
-
-
-def waiting_for(request: HttpRequest) -> Waiting:
-    """The counts, nothing for somebody who is not signed in. Read once per request, in one query over two partial indexes."""
-    counted: Waiting | None = request.META.get(COUNTED)
-    if counted is None:
-        counted = request.META[COUNTED] = _count() if request.user.is_authenticated else Waiting()
-    return counted
-
-
-def _count() -> Waiting:
-    quarantined = Message.objects.filter(outcome=Message.Outcome.QUARANTINED)
-    unsent = Publication.objects.filter(state=Publication.State.PENDING)
-    counts = [
-        rows.order_by().annotate(what=Value(what, CharField())).values("what").annotate(n=Count("pk")).values_list("what", "n")
-        for what, rows in (("quarantined", quarantined), ("unsent", unsent))
-    ]
-    return Waiting(**dict(counts[0].union(counts[1], all=True)))

@@ -16,6 +16,7 @@ from trades.web import reasons, words
 from trades.web.addresses import trade_url
 from trades.web.xml_view import Excerpt, excerpt
 
+NARROW = 44  # characters of the excerpt beside the editor
 MOST_EVENTS = 20  # of one text that are named
 
 
@@ -57,8 +58,18 @@ def check(text: str, original: str) -> Check:
 
 def refused(refusal: MessageRefused, text: str, *, is_unchanged: bool = False) -> Check:
     """Why a text is not understood, and where."""
-    shown = excerpt(text.encode(errors="replace"), refusal.line, refusal.column) if refusal.line else None
-    return Check((), reasons.code_word(refusal.code), refusal.message, refusal.line, refusal.column, shown, is_unchanged=is_unchanged)
+    shown = _narrow(excerpt(text.encode(errors="replace"), refusal.line, refusal.column)) if refusal.line else None
+    said = reasons.plain(refusal.message)
+    return Check((), reasons.code_word(refusal.code), said, refusal.line, refusal.column, shown, is_unchanged=is_unchanged)
+
+
+def _narrow(shown: Excerpt | None) -> Excerpt | None:
+    """The excerpt cut around its caret, so that both stand in the narrow panel beside the editor."""
+    if shown is None or len(shown.text) <= NARROW:
+        return shown
+    at = max(len(shown.caret) - 1, 0)
+    start = max(0, min(at - NARROW // 2, len(shown.text) - NARROW))
+    return Excerpt(shown.number, shown.text[start : start + NARROW], shown.caret[start:])
 
 
 def _with_plain_ends(text: str) -> str:

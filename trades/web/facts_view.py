@@ -25,8 +25,6 @@ from trades.web.telling import Telling
 
 Shown = str | SafeString
 Fact = tuple[str, Shown]
-# So many of the events that describe a trade are looked into; one of them states nearly always everything.
-MOST_LOOKED_INTO = 50
 MOST_SHOWN = 50
 # What belongs together is taken from one event: the first that states the leading name.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -54,14 +52,12 @@ class Described:
     related: list[TradeId]
 
 
-def described(telling: Telling) -> Described:
-    """The facts of a trade as its events in force state them, the most telling first. One query."""
-    wanted = telling.most_telling()[:MOST_LOOKED_INTO]
-    rows = {pk: (day, details) for pk, day, details in Event.objects.filter(pk__in=wanted).values_list("pk", "trade_date", "details")}
+def described(telling: Telling, rows: Mapping[int, tuple[date | None, Details]]) -> Described:
+    """The facts of a trade as its events in force state them, the most telling first; `rows` holds what events state, by row."""
     found: dict[str, Any] = {}
     trade_date: date | None = None
     related: dict[TradeId, None] = {}
-    for day, details in (rows[pk] for pk in wanted if pk in rows):
+    for day, details in (rows[pk] for pk in telling.sources if pk in rows):
         trade_date = trade_date or day
         for name, companions in GROUPS.items():
             if details.get(name) and name not in found:
@@ -100,8 +96,11 @@ def _notional(details: Details, fallback: Trade) -> Fact:
 
 def _last_reason(telling: Telling) -> str:
     """The reason stated last in business order, of the events that have an effect."""
-    told = reversed(list(telling.in_business_order()))
-    return next((k.reason for k, chapter in told if k.reason and chapter.in_force and Flag.AFTER_END not in chapter.flags), "")
+    for position in reversed(telling.business_order):
+        reason, chapter = telling.events[position - 1].reason, telling.chapters[position - 1]
+        if reason and chapter.in_force and Flag.AFTER_END not in chapter.flags:
+            return reason
+    return ""
 
 
 def parties(details: Details) -> SafeString | str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.core.exceptions import BadRequest
-from django.db.models import Q
+from django.db.models import Case, Exists, IntegerField, OuterRef, Q, QuerySet, Value, When
 
 from trades.identifiers import trade_key
 from trades.lifecycle import Flag
@@ -17,6 +17,7 @@ from trades.web import words
 from trades.web.addresses import TradeAddress
 
 MOST_SCHEMES = 50
+MOST_IDS = 1_000  # of all trades that one id can mean
 MOST_LINKS = 20
 NOUNS = {"CORRECT": "correction", "RETRACT": "retraction", "CANCEL": "cancellation"}
 KEPT = 255  # characters of an id that are kept to be found by
@@ -37,6 +38,23 @@ class Meant:
     trade_id: str
     candidates: list[Candidate]
     scheme: str | None = None
+    rows: Sequence[TradeIdentifier] = ()
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether a message said that the trade may be the same as another."""
+        return any(getattr(row, "is_linked", False) for row in self._own)
+
+    @property
+    def identifiers(self) -> list[TradeIdentifier]:
+        """All ids of the trade, a unique transaction identifier first, then the one it is kept under."""
+        trade = self.trade
+        own = sorted(self._own, key=lambda row: (not row.is_uti, row.pk))[:MOST_SCHEMES]
+        return sorted(own, key=lambda row: (not row.is_uti, trade is not None and row.key != trade.key))
+
+    @property
+    def _own(self) -> list[TradeIdentifier]:
+        return [row for row in self.rows if self.trade is not None and row.trade_id == self.trade.pk]
 
     @property
     def trade(self) -> Trade | None:
@@ -53,24 +71,29 @@ def meant_by(trade_id: str, scheme: str | None) -> Meant:
     """What an id, with its scheme if stated, can mean. One query. Raises BadRequest for what can't be an id."""
     if "\x00" in trade_id or "\x00" in (scheme or ""):
         raise BadRequest("A trade id has no NUL character.")
-    rows = TradeIdentifier.objects.filter(value=trade_id[:KEPT]).select_related("trade").order_by("scheme", "pk")[:MOST_SCHEMES]
-    found = list({row.trade_id: Candidate(row.trade, row.scheme) for row in reversed(rows)}.values())[::-1]
+    asked = trade_id[:KEPT]
+    rows = list(_identifiers(asked)[:MOST_IDS])
+    meant = [row for row in rows if row.value == asked][:MOST_SCHEMES]
+    found = list({row.trade_id: Candidate(row.trade, row.scheme) for row in reversed(meant)}.values())[::-1]
     if len(found) < 2 or scheme is None:
-        return Meant(trade_id, found)
-    narrowed = {row.trade_id: Candidate(row.trade, row.scheme) for row in rows if row.scheme == scheme}
-    return Meant(trade_id, list(narrowed.values()) or found, scheme)
+        return Meant(trade_id, found, None, rows)
+    narrowed = {row.trade_id: Candidate(row.trade, row.scheme) for row in meant if row.scheme == scheme}
+    return Meant(trade_id, list(narrowed.values()) or found, scheme, rows)
+
+
+def _identifiers(value: str) -> QuerySet[TradeIdentifier]:
+    """All ids of the trades that go by this one, the id itself first."""
+    links = TradeLink.objects.filter(Q(first=OuterRef("trade")) | Q(second=OuterRef("trade")))
+    is_other = Case(When(value=value, then=Value(0)), default=Value(1), output_field=IntegerField())
+    rows = TradeIdentifier.objects.filter(trade__in=TradeIdentifier.objects.filter(value=value).values("trade"))
+    rows = rows.select_related("trade__owner").annotate(is_linked=Exists(links), is_other=is_other)
+    return rows.order_by("is_other", "scheme", "pk")
 
 
 def own_address(trade: Trade) -> TradeAddress:
     """Where a trade's pages are: at the id it is kept under, with the scheme where other trades go by that id too. One query."""
     shared = TradeIdentifier.objects.filter(value=trade.trade_id).exclude(trade=trade).exists()
     return TradeAddress(trade.trade_id, trade.scheme if shared else None)
-
-
-def identifiers_of(trade: Trade) -> list[TradeIdentifier]:
-    """All ids of a trade, a unique transaction identifier first, then the one it is kept under. One query."""
-    rows = TradeIdentifier.objects.filter(trade=trade).order_by("-is_uti", "pk")[:MOST_SCHEMES]
-    return sorted(rows, key=lambda row: (not row.is_uti, row.key != trade.key))
 
 
 # Two trades that may be one

@@ -14,19 +14,35 @@ from django.core.signing import BadSignature, Signer
 from django.db.models import Model, Q, QuerySet
 
 M = TypeVar("M", bound=Model)
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """Newest first by a moment (None: by id alone), ties by id. The name keeps cursors of one list out of another."""
+    """By one field that is never null (None: by id alone), ties by id; the highest first unless it ascends.
+
+    The name keeps cursors of one list out of another.
+    """
 
     name: str
-    moment: str | None = None
+    field: str | None = None
+    ascends: bool = False
 
     def fields(self, sign: str) -> list[str]:
-        """Arguments for order_by: sign "-" is newest first, "" oldest first."""
-        return [sign + name for name in (self.moment, "id") if name]
+        """Arguments for order_by: sign "-" is the order of the list, "" the reverse."""
+        sign = "-" if (sign == "-") is not self.ascends else ""
+        return [sign + name for name in (self.field, "id") if name]
+
+    def beyond(self, value: Any, pk: int, *, later: bool) -> Q:
+        """The rows that stand after (or before) the row with this value and id."""
+        side = "lt" if later is not self.ascends else "gt"
+        if self.field is None:
+            return Q(**{f"id__{side}": pk})
+        return Q(**{f"{self.field}__{side}e": value}) & (Q(**{f"{self.field}__{side}": value}) | Q(**{f"id__{side}": pk}))
+
+    def value(self, row: Model) -> Any:
+        """What the row is ordered by."""
+        return getattr(row, self.field) if self.field else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +56,7 @@ class Page(Generic[M]):
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the newest page."""
+        """Whether the list begins with this page."""
         return not self.newer
 
 
@@ -63,13 +79,19 @@ def page(rows: QuerySet[M], ordering: Ordering, *, size: int, params: Mapping[st
     return _first(rows, ordering, size)
 
 
+def beside(rows: QuerySet[M], ordering: Ordering, row: M) -> tuple[M | None, M | None]:
+    """The rows right before and right after a row of the list. Two queries."""
+    before, after = (rows.filter(ordering.beyond(ordering.value(row), row.pk, later=later)) for later in (False, True))
+    return before.order_by(*ordering.fields("")).first(), after.order_by(*ordering.fields("-")).first()
+
+
 def _first(rows: QuerySet[M], ordering: Ordering, size: int, *, bad_cursor: bool = False) -> Page[M]:
     found = list(rows.order_by(*ordering.fields("-"))[: size + 1])
     return Page(found[:size], "", _cursor(found[size - 1], ordering) if len(found) > size else "", bad_cursor)
 
 
 def _older_than(rows: QuerySet[M], ordering: Ordering, size: int, cursor: str) -> Page[M]:
-    found = list(rows.filter(_beyond(ordering, cursor, "lt")).order_by(*ordering.fields("-"))[: size + 1])
+    found = list(rows.filter(_beyond(ordering, cursor, later=True)).order_by(*ordering.fields("-"))[: size + 1])
     if not found:
         return _first(rows, ordering, size)
     older = _cursor(found[size - 1], ordering) if len(found) > size else ""
@@ -77,37 +99,32 @@ def _older_than(rows: QuerySet[M], ordering: Ordering, size: int, cursor: str) -
 
 
 def _newer_than(rows: QuerySet[M], ordering: Ordering, size: int, cursor: str) -> Page[M]:
-    found = list(rows.filter(_beyond(ordering, cursor, "gt")).order_by(*ordering.fields(""))[: size + 1])
+    found = list(rows.filter(_beyond(ordering, cursor, later=False)).order_by(*ordering.fields(""))[: size + 1])
     if len(found) <= size:
         return _first(rows, ordering, size)
     found = found[size - 1 :: -1]
     return Page(found, _cursor(found[0], ordering), _cursor(found[-1], ordering))
 
 
-def _beyond(ordering: Ordering, cursor: str, side: str) -> Q:
+def _beyond(ordering: Ordering, cursor: str, *, later: bool) -> Q:
     value, pk = _read(cursor, ordering)
-    if ordering.moment is None:
-        return Q(**{f"id__{side}": pk})
-    return Q(**{f"{ordering.moment}__{side}e": value}) & (Q(**{f"{ordering.moment}__{side}": value}) | Q(**{f"id__{side}": pk}))
+    return ordering.beyond(value, pk, later=later)
 
 
 def _signer(ordering: Ordering) -> Signer:
     # Signed, so that a cursor that arrives is one we gave; the version is in the salt, so that older ones are put aside.
-    return Signer(salt=f"keyset.{VERSION}.{ordering.name}", sep=".")
+    return Signer(salt=f"keyset.{VERSION}.{ordering.name}.{ordering.field}.{ordering.ascends}", sep=".")
 
 
 def _cursor(row: Model, ordering: Ordering) -> str:
-    moment = getattr(row, ordering.moment).isoformat() if ordering.moment else None
-    return _signer(ordering).sign_object([moment, row.pk])
+    value = ordering.value(row)
+    stated = ["t", value.isoformat()] if isinstance(value, datetime) else ["v", value]
+    return _signer(ordering).sign_object([*stated, row.pk])
 
 
-def _read(cursor: str, ordering: Ordering) -> tuple[datetime | None, int]:
+def _read(cursor: str, ordering: Ordering) -> tuple[Any, int]:
     try:
-        moment, pk = _signer(ordering).unsign_object(cursor)
+        kind, value, pk = _signer(ordering).unsign_object(cursor)
     except (BadSignature, ValueError) as error:
         raise BadCursor from error
-    return _moment(moment), pk
-
-
-def _moment(value: Any) -> datetime | None:
-    return datetime.fromisoformat(value) if value else None
+    return (datetime.fromisoformat(value) if kind == "t" else value), pk

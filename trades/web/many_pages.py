@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
 from trades import quarantine
 from trades.models import Message
-from trades.web import settling, words
+from trades.web import reasons, settling, words
 from trades.web.access import SEE, SETTLE, needs
 from trades.web.message_pages import NO_REASON, SIGNED_OUT
-from trades.web.message_view import revisions
+from trades.web.message_view import MOST_PARSED, revisions, says_of
 from trades.web.quarantine_list import Row, listed, waiting_behind
 
 MOST = 200
+MOST_FORETOLD = 50
 LONGEST_KEY = 18  # digits
 Outcome = Message.Outcome
 
@@ -149,8 +153,27 @@ def settle(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and is_valid and not chosen.complaint:
         return _settled(request, deed, chosen, form.cleaned_data["reason"])
     wrong = bool(chosen.complaint) or (request.method == "POST" and not is_valid)
-    context = confirming(chosen, deed.verb, now) | {"act": name, "deed": deed, "form": form if request.method == "POST" else None}
+    context = confirming(chosen, deed.verb, now)
+    context |= {
+        "foretold": list(zip(context["rows"], _foretold(name, chosen), strict=True)),
+        "act": name,
+        "deed": deed,
+        "form": form if request.method == "POST" else None,
+    }
     return render(request, "trades/settle.html", context, status=422 if wrong else 200)
+
+
+def _foretold(act: str, chosen: Ticked) -> Iterator[SafeString | str]:
+    """What would happen to each of the ticked messages, as far as it can be said cheaply."""
+    texts = Message.objects.filter(pk__in=[message.pk for message in chosen.fitting], size__lte=MOST_PARSED).defer("attributes")
+    found = texts.in_bulk([message.pk for message in chosen.fitting[:MOST_FORETOLD]]) if act == "replay" else {}
+    for message in chosen.fitting:
+        then = reasons.then_read(getattr(message, "waiting", 0))
+        if act == "replay":
+            said = says_of(found[message.pk]) if message.pk in found else "Read again as it is"
+            yield format_html("{}. {}", said, then)
+        else:
+            yield then or ("Goes back into quarantine." if act == "undo" else "Set aside; nothing waits behind it.")
 
 
 def was_signed_out(request: HttpRequest) -> bool:
@@ -164,7 +187,7 @@ def ask_again(request: HttpRequest) -> HttpResponse:
     return redirect("quarantine")
 
 
-def confirming(chosen: Ticked, verb: str, now: datetime) -> dict[str, object]:
+def confirming(chosen: Ticked, verb: str, now: datetime) -> dict[str, Any]:
     """What a page shows of the ticked messages before anything is done."""
     rows: list[Row] = listed(chosen.fitting, now)
     count = words.plural(len(rows), "message")

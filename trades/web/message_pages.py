@@ -15,9 +15,11 @@ from trades import quarantine
 from trades.models import Message
 from trades.web import message_view, settling
 from trades.web.access import SEE, SETTLE, needs
+from trades.web.fragments import fragment, nothing_new, wants_fragment
 from trades.web.trade_pages import xml_attachment
 
 NO_REASON = "Say why. The reason is kept with the message."
+LONGEST_KEY = 18  # digits
 SIGNED_OUT = "You were signed out, and nothing was done."
 # Whoever was signed out before they acted comes back to the address of the act by following a link.
 acts = require_http_methods(["GET", "HEAD", "POST"])
@@ -40,8 +42,20 @@ class NoteForm(forms.Form):
 @needs(SEE)
 @require_safe
 def message(request: HttpRequest, pk: int) -> HttpResponse:
-    """One message, whatever became of it."""
+    """One message, whatever became of it; for htmx what somebody did to it since it was shown: 204 for nothing."""
+    if wants_fragment(request):
+        return _done_since(request, pk)
     return _page(request, message_view.existing(pk))
+
+
+def _done_since(request: HttpRequest, pk: int) -> HttpResponse:
+    seen = request.GET.get("seen", "")
+    if not seen.isdecimal() or len(seen) > LONGEST_KEY:
+        return nothing_new()
+    entries = message_view.acts_since(pk, int(seen))
+    if not entries:
+        return nothing_new()
+    return fragment(render(request, "trades/message_news.html", {"told": message_view.told_of(entries[-1]), "pk": pk}))
 
 
 @needs(SEE)

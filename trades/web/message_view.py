@@ -6,22 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.http import Http404
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from trades import quarantine
+from trades import corrections, quarantine
+from trades.messages.facts import MessageRefused, TradeEvent
 from trades.models import AuditEntry, Event, Hold, Message, Publication
 from trades.web import reasons, words
+from trades.web.addresses import trade_url
 from trades.web.difference_view import Difference, difference
 from trades.web.quarantine_list import trade_link
 from trades.web.trade_view import event_address, message_address, transport_of
 from trades.web.xml_view import excerpt, xml_view
 
-MOST_WAITING = 50
+MOST_WAITING = 20
+MOST_PARSED = 64 * 1024  # bytes of a message that is read only to say what it is about
 MOST_EVENTS = 50
+MOST_SAID = 3  # events of one message
 MOST_AUDITED = 1_000
 MOST_BESIDE = 10
 MOST_DIFFERENCES = 3
@@ -39,6 +43,16 @@ class Act:
     when: SafeString
     note: str
     is_here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that waits: what it says, and when it came."""
+
+    pk: int
+    href: str
+    says: SafeString | str
+    when: SafeString
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +78,17 @@ def existing(pk: int) -> Message:
 
 def context_of(shown: Message, now: datetime) -> dict[str, object]:
     """The context of the page of a message. The number of queries is always the same."""
-    hold = Hold.objects.filter(queue=shown.queue, group_id=shown.group_id).select_related("message").defer("message__body").first()
-    waiting = _held_behind(shown) if hold and hold.message_id == shown.pk else Message.objects.none()
+    hold = _hold_of(shown)
+    is_in_front = hold is not None and hold.message_id == shown.pk
+    waiting, count = (_held_behind(shown)[:MOST_WAITING], getattr(hold, "waiting", 0) or 0) if is_in_front else ((), 0)
     entries = _audit(shown)
     is_open = shown.outcome == Outcome.QUARANTINED
     return {
         "message": shown,
         "badge": words.REPLAYED if reasons.standing(shown) is words.REPLAYED else words.OUTCOMES[shown.outcome],
         "code": reasons.code_word(shown.code),
+        "reason": reasons.plain(shown.reason),
+        "first_act": reasons.first_act(shown),
         "place": words.place(shown.line, shown.column),
         "excerpt": excerpt(shown.body.encode(), shown.line, shown.column) if shown.line else None,
         "advice": reasons.advice(shown) if is_open else "",
@@ -82,8 +99,10 @@ def context_of(shown: Message, now: datetime) -> dict[str, object]:
         "xml": xml_view(shown.body, marked=shown.line),
         "transport": transport_of(shown),
         "held_by": hold.message if hold and shown.outcome == Outcome.HELD else None,
-        "held": [(row, message_address(row), words.full_tag(row.received_at)) for row in waiting[:MOST_WAITING]],
-        "waiting_count": (count := waiting.count()),
+        "held_place": _place_among_held(shown) if shown.outcome == Outcome.HELD else 0,
+        "held": [Waiting(row.pk, message_address(row), says_of(row), words.full_tag(row.received_at)) for row in waiting],
+        "waiting_count": count,
+        "waiting_more": max(0, count - MOST_WAITING),
         "then_read": reasons.then_read(count),
         "overtaken_by": _recorded_later(shown) if shown.outcome == Outcome.DISCARDED else 0,
         "audit": [_act(entry, shown) for entry in entries],
@@ -99,6 +118,39 @@ def context_of(shown: Message, now: datetime) -> dict[str, object]:
         "is_discarded": shown.outcome == Outcome.DISCARDED,
         "is_reference": shown.outcome == Outcome.REFERENCE,
     }
+
+
+def says_of(message: Message) -> SafeString | str:
+    """What a message that is not recorded says, read as it would be now: "Update version 2 of T-1"."""
+    if message.size > MOST_PARSED:
+        return f"{message.message_type or 'Message'}, {words.plural(message.size, 'byte')}"
+    judgement = corrections.judge(message.body)
+    if isinstance(judgement, MessageRefused):
+        return f"Not understood: {reasons.plain(judgement.message)}"
+    if not judgement.events:
+        return "No trade event"
+    said = format_html_join(", ", '{} of <a href="{}">{}</a>', (_saying(event) for event in judgement.events[:MOST_SAID]))
+    more = len(judgement.events) - MOST_SAID
+    return format_html("{} and {} more", said, f"{more:,}") if more > 0 else said
+
+
+def _saying(event: TradeEvent) -> tuple[str, str, str]:
+    version = f" version {event.version}" if event.version is not None else ""
+    return f"{words.class_word(event.event_class)}{version}", trade_url(event.trade_id.value), event.trade_id.value
+
+
+def _place_among_held(shown: Message) -> int:
+    return Message.objects.filter(queue=shown.queue, group_id=shown.group_id, outcome=Outcome.HELD, pk__lte=shown.pk).count()
+
+
+def acts_since(pk: int, seen: int) -> list[AuditEntry]:
+    """What people did to a message after the audit entry that somebody has seen, the oldest first."""
+    return list(AuditEntry.objects.filter(message=pk, pk__gt=seen).select_related("user").order_by("pk")[:MOST_AUDITED])
+
+
+def told_of(entry: AuditEntry) -> str:
+    """What somebody did, as a sentence: "otto: discarded at 14:32:07 UTC"."""
+    return f"This message {reasons.became(entry)} at {words.clock(entry.at)}."
 
 
 def noted_since(conflict: quarantine.Conflict, shown: Message) -> list[tuple[AuditEntry, str]]:
@@ -164,9 +216,17 @@ def _not_compared(_original: str, _changed: str) -> None:
     return None
 
 
+def _hold_of(shown: Message) -> Hold | None:
+    """The hold of the message's group, with how many messages wait behind it."""
+    held = Message.objects.filter(outcome=Outcome.HELD, queue=OuterRef("queue"), group_id=OuterRef("group_id"))
+    waiting = Subquery(held.order_by().values("group_id").annotate(n=Count("pk")).values("n"))
+    rows = Hold.objects.filter(queue=shown.queue, group_id=shown.group_id).annotate(waiting=waiting)
+    return rows.select_related("message").defer("message__body").first()
+
+
 def _held_behind(shown: Message) -> QuerySet[Message]:
     held = Message.objects.filter(queue=shown.queue, group_id=shown.group_id, outcome=Outcome.HELD)
-    return held.defer("body", "attributes").order_by("pk")
+    return held.defer("attributes").order_by("pk")
 
 
 def _recorded_later(shown: Message) -> int:

@@ -14,16 +14,18 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from trades.models import AuditEntry, Hold, Message
+from trades.models import AuditEntry, Event, Hold, Message
 from trades.web import keyset, reasons, words
 from trades.web.access import SEE, SETTLE, needs
 from trades.web.addresses import trade_url
-from trades.web.trade_view import message_address
+from trades.web.fragments import fragment, nothing_new, wants_fragment
+from trades.web.trade_view import event_address, message_address
 
 NEWEST = keyset.Ordering("quarantine")
 NEWEST_SETTLED = keyset.Ordering("settled", "settled_at")
@@ -32,6 +34,7 @@ SIZE = 50
 COUNTED = 5_000  # rows, the newest, of which reasons are counted
 COUNTS_LAST = 2  # seconds
 LONGEST_REASON = 240
+LONGEST_KEY = 18  # digits
 Outcome = Message.Outcome
 
 
@@ -53,6 +56,9 @@ class Row:
     waiting: int
     state: SafeString
     marks: SafeString
+    became: SafeString | str
+    may_be_undone: bool
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,17 @@ def quarantine_list(request: HttpRequest) -> HttpResponse:
     rows = settled_messages() if is_settled else Message.objects.filter(outcome=Outcome.QUARANTINED)
     view = {"view": "settled"} if is_settled else {}
     ordering = NEWEST_SETTLED if is_settled else NEWEST
+    if wants_fragment(request):
+        return _news(request)
     context = _list_context(request, rows.annotate(waiting=waiting_behind()), ordering, view)
+    newest = max((row.pk for row in context["rows"]), default=0)
     context |= {
+        "news": "" if is_settled or context["page"].newer else f"{reverse('quarantine')}?{_query({}, context['asked'], seen=str(newest))}",
         "is_settled": is_settled,
         "choices": _choices(rows, ordering, view, context["asked"]),
         "last": (last := None if context["rows"] or is_settled else _last_settled()),
         "last_was": reasons.became(last) if last else "",
+        "may_tick": any(row.may_be_undone for row in context["rows"]) if is_settled else bool(context["rows"]),
         "may_settle": request.user.has_perm(SETTLE),
     }
     return render(request, "trades/quarantine.html", context)
@@ -97,6 +108,16 @@ def reference_list(request: HttpRequest) -> HttpResponse:
     """The messages that were understood and are no trade events, newest first."""
     rows = Message.objects.filter(outcome=Outcome.REFERENCE)
     return render(request, "trades/reference.html", _list_context(request, rows, NEWEST_REFERENCE, {}))
+
+
+def _news(request: HttpRequest) -> HttpResponse:
+    """How many messages came into quarantine after the newest one that somebody sees: "3 new messages", 204 for none."""
+    seen = request.GET.get("seen", "")
+    if not seen.isdecimal() or len(seen) > LONGEST_KEY:
+        return nothing_new()
+    rows = Message.objects.filter(outcome=Outcome.QUARANTINED, pk__gt=int(seen))
+    count = _narrowed(rows, _asked(request)).values("pk")[:COUNTED].count()
+    return fragment(HttpResponse(words.plural(count, "new message"))) if count else nothing_new()
 
 
 def settled_messages() -> QuerySet[Message]:
@@ -114,16 +135,17 @@ def waiting_behind() -> Coalesce:
 
 
 def listed(rows: Sequence[Message], now: datetime) -> list[Row]:
-    """The messages put into words; their bodies are not looked at."""
+    """The messages put into words; their bodies are not looked at. One query where some of them are settled."""
+    events = _events_of([row.pk for row in rows if row.settled_at is not None])
     return [
         Row(
             pk=row.pk,
             href=message_address(row),
-            reason=words.cut(row.reason, LONGEST_REASON),
+            reason=words.cut(reasons.plain(row.reason), LONGEST_REASON),
             place=words.place(row.line, row.column),
             code=reasons.code_word(row.code),
             kind=", ".join(name for name in (row.message_type, row.dialect) if name),
-            trade=trade_link(row),
+            trade=_trade_of(row, events.get(row.pk)),
             group_id=row.group_id,
             message_id=row.message_id,
             received=words.time_tag(row.received_at, now),
@@ -131,9 +153,35 @@ def listed(rows: Sequence[Message], now: datetime) -> list[Row]:
             waiting=getattr(row, "waiting", 0),
             state=_state(row, now),
             marks=_marks(row),
+            became=_became(events.get(row.pk)),
+            may_be_undone=row.outcome == Outcome.DISCARDED,
+            name=f"{reasons.code_word(row.code) if row.code else 'message'}, received {words.full(row.received_at)}",
         )
         for row in rows
     ]
+
+
+def _events_of(keys: Sequence[int]) -> dict[int, Event]:
+    """An event that each of these messages, or the one that corrects it, was recorded as."""
+    if not keys:
+        return {}
+    brought = Q(message__in=keys) | Q(message__corrects__in=keys)
+    rows = Event.objects.filter(brought).select_related("trade", "message").defer("details", "message__body", "message__attributes")
+    found: dict[int, Event] = {}
+    for event in rows.order_by("-part"):
+        original = event.message.corrects_id
+        found[original if original in keys and original is not None else event.message_id] = event
+    return found
+
+
+def _became(event: Event | None) -> SafeString | str:
+    return format_html('<a href="{}">Event {}</a>', event_address(event), event.position) if event else ""
+
+
+def _trade_of(message: Message, event: Event | None) -> SafeString:
+    if event is None:
+        return trade_link(message)
+    return format_html('<a class="id" href="{}">{}</a>', trade_url(event.trade.trade_id), event.trade.trade_id)
 
 
 def trade_link(message: Message) -> SafeString:
@@ -157,20 +205,28 @@ def _marks(row: Message) -> SafeString:
     return format_html_join(" ", "{}", ((mark,) for mark in marks))
 
 
-def _list_context(request: HttpRequest, rows: QuerySet[Message], ordering: keyset.Ordering, kept: Mapping[str, str]) -> dict[str, Any]:
+def _asked(request: HttpRequest) -> dict[str, str]:
     form = SearchForm(request.GET)
     form.is_valid()
-    asked = {name: form.cleaned_data.get(name, "") for name in ("q", "code")}
+    return {name: form.cleaned_data.get(name, "") for name in ("q", "code")}
+
+
+def _narrowed(rows: QuerySet[Message], asked: Mapping[str, str]) -> QuerySet[Message]:
     if text := asked["q"]:
         rows = rows.filter(Q(body__contains=text) | Q(group_id=text) | Q(message_id=text) | Q(stated_trade_id=text))
-    if asked["code"]:
-        rows = rows.filter(code=asked["code"])
+    return rows.filter(code=asked["code"]) if asked["code"] else rows
+
+
+def _list_context(request: HttpRequest, rows: QuerySet[Message], ordering: keyset.Ordering, kept: Mapping[str, str]) -> dict[str, Any]:
+    asked = _asked(request)
+    rows, text = _narrowed(rows, asked), asked["q"]
     page = keyset.page(rows.defer("body", "attributes"), ordering, size=SIZE, params=request.GET)
     query = _query(kept, asked)
     return {
         "page": page,
         "rows": listed(page.rows, timezone.now()),
         "text": text,
+        "tabs": cache.get_or_set("message-tabs", _count_tabs, COUNTS_LAST),
         "code": reasons.code_word(asked["code"]) if asked["code"] else "",
         "asked": asked,
         "kept": dict(kept) | ({"code": asked["code"]} if asked["code"] else {}),
@@ -200,5 +256,12 @@ def _count_codes(rows: QuerySet[Message], ordering: keyset.Ordering) -> dict[str
     return dict(counts.values_list("code", "n"))
 
 
+def _count_tabs() -> dict[str, str]:
+    """How many messages are settled, and how many are kept for reference, as far as they are counted."""
+    settled, reference = settled_messages(), Message.objects.filter(outcome=Outcome.REFERENCE)
+    counts = {"settled": settled.values("pk")[: COUNTED + 1].count(), "reference": reference.values("pk")[: COUNTED + 1].count()}
+    return {name: f"{min(count, COUNTED):,}{'+' if count > COUNTED else ''}" for name, count in counts.items()}
+
+
 def _last_settled() -> AuditEntry | None:
-    return AuditEntry.objects.select_related("user", "message").defer("message__body").order_by("-id").first()
+    return AuditEntry.objects.filter(message__isnull=False).select_related("user", "message").defer("message__body").order_by("-id").first()

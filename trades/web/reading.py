@@ -13,8 +13,12 @@ from django.utils.safestring import SafeString
 from trades.asof import as_stated, is_whole_second, moment_of
 from trades.web import words
 
-TABS = {"message": "Message", "fields": "Fields", "transport": "Transport"}
-FIRST_TAB = "message"
+TABS = {"changes": "Changes", "xml": "XML", "fields": "Fields", "transport": "Transport"}
+FIRST_TAB = "changes"
+ALIASES = {"message": "xml"}
+LAYOUTS = ("split", "unified")
+FORMS = ("original", "formatted")
+LONGEST_FIND, LONGEST_LISTED = 100, 2_000  # characters
 EXAMPLE = "2026-11-21T14:32:07Z"
 # A plus sign in an address stands for a space, so the zone of a time that was not encoded arrives as " 02:00".
 _LOST_PLUS = re.compile(r"(?<=[\d]) (?=\d\d:?\d\d$)")
@@ -22,10 +26,12 @@ _LOST_PLUS = re.compile(r"(?<=[\d]) (?=\d\d:?\d\d$)")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the parameters `order`, `first`, `as_of`, `tab` and `around` of an address say.
+    """What the parameters of an address say.
 
     `as_of` is UTC, None for what is known now; stated to the second it is the end of it. `around` is the place in the chosen order that
-    the page shows, 0 for none; `complaint` is a sentence about a parameter that could not be used.
+    the page shows, 0 for none; `complaint` is a sentence about a parameter that could not be used. `compare` is the position of the
+    event to compare with, 0 for the one before; `layout` and `form` are "" unless chosen. `listed` is the query of the list of trades
+    that the page was opened from, None where it was not.
     """
 
     is_business: bool = False
@@ -34,16 +40,33 @@ class Reading:
     tab: str = FIRST_TAB
     around: int = 0
     complaint: str = ""
+    compare: int = 0
+    layout: str = ""
+    form: str = ""
+    is_wrapped: bool = True
+    is_unfolded: bool = False
+    find: str = ""
+    listed: str | None = None
 
     def query(self, **change: str) -> dict[str, str]:
-        """The parameters of an address that is read the same way, some of them changed, "" dropping one. `around` is not kept."""
+        """The parameters of an address that is read the same way, some of them changed, "" dropping one. What belongs to one
+        event alone is not kept, nor `around`."""
         kept = {
             "order": "business" if self.is_business else "",
             "first": "oldest" if self.is_oldest_first else "",
             "as_of": as_text(self.as_of) if self.as_of else "",
             "tab": "" if self.tab == FIRST_TAB else self.tab,
+            "layout": self.layout,
+            "text": self.form,
+            "wrap": "" if self.is_wrapped else "no",
         }
-        return {name: value for name, value in (kept | change).items() if value}
+        told = {name: value for name, value in (kept | change).items() if value and (name, value) != ("tab", FIRST_TAB)}
+        return told if self.listed is None else told | {"from": self.listed}
+
+    def here(self, **change: str) -> dict[str, str]:
+        """As `query`, with what belongs to the event that is open."""
+        own = {"compare": str(self.compare) if self.compare else "", "find": self.find, "folds": "open" if self.is_unfolded else ""}
+        return self.query(**(own | change))
 
     @property
     def as_of_input(self) -> str:
@@ -69,15 +92,27 @@ class Reading:
 def reading_of(params: Mapping[str, str], now: datetime) -> Reading:
     """What an address asks for. Values that are not known give the default; a time that can't be used is complained about."""
     as_of, complaint = _moment(params.get("as_of", "").strip(), now)
-    tab, around = params.get("tab", ""), params.get("around", "")
+    tab = ALIASES.get(params.get("tab", ""), params.get("tab", ""))
+    layout, form = params.get("layout", ""), params.get("text", "")
     return Reading(
         is_business=params.get("order") == "business",
         is_oldest_first=params.get("first") == "oldest",
         as_of=as_of,
         tab=tab if tab in TABS else FIRST_TAB,
-        around=int(around) if around.isascii() and around.isdigit() and len(around) < 10 else 0,
+        around=_number(params.get("around", "")),
         complaint=complaint,
+        compare=_number(params.get("compare", "")),
+        layout=layout if layout in LAYOUTS else "",
+        form=form if form in FORMS else "",
+        is_wrapped=params.get("wrap") != "no",
+        is_unfolded=params.get("folds") == "open",
+        find=params.get("find", "").strip()[:LONGEST_FIND],
+        listed=params["from"][:LONGEST_LISTED] if "from" in params else None,
     )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def as_text(moment: datetime) -> str:

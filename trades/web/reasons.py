@@ -33,6 +33,11 @@ ADVICE = {
     "publication-conflict": "Compare the two. Replay this one to record it as an event of its own, or discard it.",
     "dead-letter": "Look at what the trade shows now. Replay it to record it after what came later, or correct or discard it.",
 }
+# What the advice begins with, where that is not to correct the text.
+FIRST_ACTS = {
+    **dict.fromkeys(("unknown-dialect", "mapping-error", "not-storable", "publication-conflict", "dead-letter"), "replay"),
+    "too-large": "discard",
+}
 # What each action is called once it is done, and of whom.
 DONE: dict[str, str] = {
     AuditEntry.Action.REPLAY: "Replayed",
@@ -48,6 +53,8 @@ BECAME: dict[str, str] = {
     AuditEntry.Action.UNDO_DISCARD: "was put back into quarantine",
 }
 PLACE_FIRST = re.compile(r"line \d+(, column \d+)?: ")  # how the sentence of a refusal begins where its place is known
+# What a sentence says once more that the word for its code says already.
+SAID_TWICE = re.compile(r"^The document is not well-formed XML: ")
 IN_TURN = "In its turn, after message "
 
 
@@ -56,9 +63,25 @@ def code_word(code: str) -> str:
     return CODES.get(code) or code.replace("-", " ").capitalize()
 
 
+def plain(reason: str) -> str:
+    """The sentence of a refusal without what is shown beside it: its place and the word for its code."""
+    return SAID_TWICE.sub("", PLACE_FIRST.sub("", reason, count=1), count=1)
+
+
+def told(message: Message) -> str:
+    """Why a message is in quarantine, as one sentence: "Not well-formed, line 3, column 7: expected '>'."."""
+    place = words.place(message.line, message.column)
+    return f"{code_word(message.code)}{f', {place}' if place else ''}: {plain(message.reason)}" if message.code else message.reason
+
+
 def advice(message: Message) -> str:
     """What to do with a message in quarantine."""
     return ADVICE.get(message.code, CORRECTABLE)
+
+
+def first_act(message: Message) -> str:
+    """What the advice says to do first: "correct", "replay" or "discard"."""
+    return FIRST_ACTS.get(message.code, "correct")
 
 
 def standing(message: Message) -> Badge:

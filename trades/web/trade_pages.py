@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -10,16 +11,17 @@ from django.views.decorators.http import require_safe
 from django_htmx.http import HttpResponseClientRefresh
 
 from trades.models import Event, Message, Publication, Trade
-from trades.web import trade_view, words
+from trades.web import asides, event_view, reasons, trade_view, words
 from trades.web.access import SEE, needs
 from trades.web.addresses import TradeAddress, asked_trade_id
-from trades.web.facts_view import field_groups
 from trades.web.fragments import fragment, nothing_new, wants_fragment
 from trades.web.history_view import Lister
 from trades.web.identity import Meant, meant_by, own_address
-from trades.web.reading import TABS, reading_of
+from trades.web.neighbours import listed, listed_query
+from trades.web.reading import TABS, Reading, as_text, reading_of
 from trades.web.telling import tell
-from trades.web.xml_view import xml_view
+
+MOST_FOUND = 20  # messages that a page without a trade lists
 
 
 @needs(SEE)
@@ -71,17 +73,41 @@ def _trade_page(request: HttpRequest, trade_id: str, position: int | None) -> Ht
         return render(request, "trades/trade_choice.html", {"trade_id": meant.trade_id, "choices": choices})
     if shown.trade_id != meant.trade_id:
         return redirect(_own_address(request, shown, position))
-    reading = reading_of(request.GET, timezone.now())
+    return _page_of(request, meant, shown, position)
+
+
+def _page_of(request: HttpRequest, meant: Meant, shown: Trade, position: int | None) -> HttpResponse:
+    reading = _reading(request)
+    if len(ticked := _ticked(request)) == 2:
+        return redirect(meant.address.event(max(ticked), **reading.here(compare=str(min(ticked)), tab="")))
     lister = Lister(shown, meant.address, tell(shown, reading.as_of), reading, timezone.now())
     if reading.as_of and not lister.telling.count:
         return _unknown_then(request, lister)
-    selected, note = _selected(lister, position)
-    context = trade_view.context_of(lister, selected) | _reading_context(lister, selected) | {"note": note}
+    wanted, notes = _wanted(lister, position)
+    if "e" in request.GET:
+        notes.append("Tick two events of the history to compare them.")
+    compared = _compared(lister, wanted, notes)
+    lister.load(wanted, [compared])
+    selected = lister.rows.get(wanted)
+    context = trade_view.context_of(lister, selected, meant) | _reading_context(lister, selected) | {"notes": notes}
+    context["listed"] = listed(shown, reading.listed, me=request.user.get_username())
     if reading.as_of is None:
-        context |= _watch(meant.address, shown)
+        context |= _watch(meant.address, shown, reading)
     if selected:
-        context |= _event_context(lister, selected)
+        context |= event_view.context_of(lister, selected, lister.rows.get(compared))
     return render(request, "trades/trade.html", context)
+
+
+def _reading(request: HttpRequest) -> Reading:
+    """What the address asks for; a list that the page was reached from is carried along as one that the address names."""
+    came_from = listed_query(request)
+    params = request.GET.dict() if came_from is None else request.GET.dict() | {"from": came_from}
+    return reading_of({name: str(value) for name, value in params.items()}, timezone.now())
+
+
+def _ticked(request: HttpRequest) -> set[int]:
+    """The events that were ticked to be compared."""
+    return {int(value) for value in request.GET.getlist("e") if value.isascii() and value.isdigit() and 0 < len(value) < 10}
 
 
 def _own_address(request: HttpRequest, shown: Trade, position: int | None) -> str:
@@ -96,9 +122,9 @@ def _reading_context(lister: Lister, selected: Event | None) -> dict[str, object
     position = selected.position if selected else 0
 
     def here(**change: str) -> str:
-        return lister.address.event(position, **reading.query(**change)) if position else lister.address.page(**reading.query(**change))
+        return lister.address.event(position, **reading.here(**change)) if position else lister.address.page(**reading.query(**change))
 
-    kept = {**reading.query(as_of=""), **({"id": lister.trade.trade_id} if lister.address.is_in_query else {})}
+    kept = {**reading.here(as_of=""), **({"id": lister.trade.trade_id} if lister.address.is_in_query else {})}
     kept |= {"scheme": lister.address.scheme} if lister.address.scheme is not None else {}
     return {
         "reading": reading,
@@ -109,6 +135,9 @@ def _reading_context(lister: Lister, selected: Event | None) -> dict[str, object
         "known": f"{telling.count:,} of {words.plural(lister.trade.event_count, 'event')}",
         "tabs": [(name, here(tab=key), key == reading.tab) for key, name in TABS.items()] if selected else [],
         "tab": reading.tab,
+        "downloads": [(form, lister.address.history(form)) for form in ("zip", "json", "csv")],
+        "ticking": lister.address.page().partition("?")[0],
+        "ticking_fields": kept | ({"as_of": as_text(reading.as_of)} if reading.as_of else {}),
     }
 
 
@@ -131,59 +160,73 @@ def _news(request: HttpRequest, meant: Meant) -> HttpResponse:
         return nothing_new()
     if seen == "0" or shown is None:
         return fragment(HttpResponseClientRefresh())
-    return fragment(render(request, "trades/trade_news.html", {"trade": shown, "address": meant.address} | _watch(meant.address, shown)))
+    context = {"trade": shown, "address": meant.address} | _watch(meant.address, shown, _reading(request))
+    return fragment(render(request, "trades/trade_news.html", context))
 
 
-def _watch(address: TradeAddress, shown: Trade | None) -> dict[str, object]:
+def _watch(address: TradeAddress, shown: Trade | None, reading: Reading) -> dict[str, object]:
     count = shown.event_count if shown else 0
-    return {"watch": address.page(seen=str(count)), "newest": address.page()}
+    return {"watch": address.page(**reading.query(seen=str(count))), "newest": address.page(**reading.query())}
 
 
-def _selected(lister: Lister, position: int | None) -> tuple[Event | None, str]:
-    """The event to open, by default the newest, and a sentence if it is not the one asked for. Raises Http404 for a position that the
-    history does not have."""
+def _wanted(lister: Lister, position: int | None) -> tuple[int, list[str]]:
+    """The event to open (its position), by default the newest, and a sentence if it is not the one asked for. Raises Http404 for a
+    position that the history does not have."""
     shown, known = lister.trade, lister.telling.count
     if position is not None and not 1 <= position <= max(known, shown.event_count):
         raise Http404(f"Trade {shown.trade_id} has {shown.event_count} events; there is no event {position}.")
     wanted = min(position or known, known)
-    note = f"Event {position} was not known yet. Event {wanted}, the newest that was, is open." if position and wanted < position else ""
-    return Event.objects.filter(trade=shown, position=wanted).select_related("message__corrects").first(), note
+    is_later = bool(position) and wanted < (position or 0)
+    return wanted, [f"Event {position} was not known yet. Event {wanted}, the newest that was, is open."] if is_later else []
 
 
-def _event_context(lister: Lister, selected: Event) -> dict[str, object]:
-    message, tab = selected.message, lister.reading.tab
-    copies = trade_view.copies_of(message, lister.reading.as_of)
-    context: dict[str, object] = {
-        "message": message,
-        "publication": _publication_of(message),
-        "copies": [(trade_view.message_address(copy), words.full_tag(copy.received_at)) for copy in copies[: trade_view.MOST_COPIES]],
-        "copy_count": copies.count(),
-    }
-    if tab == "message":
-        context["xml"] = xml_view(message.body)
-    elif tab == "fields":
-        context["groups"] = field_groups(selected, lister.trade, lister.telling)
-    else:
-        context["transport"] = trade_view.transport_of(message)
-    return context
+def _compared(lister: Lister, wanted: int, notes: list[str]) -> int:
+    """The event to compare with: the one asked for, else the one before; 0 where there is none."""
+    asked = lister.reading.compare
+    if 1 <= asked <= lister.telling.count and asked != wanted:
+        return asked
+    if asked:
+        before = "itself" if asked == wanted else f"event {asked}, which is not in this history"
+        notes.append(f"Event {wanted} can't be compared with {before}. It is compared with the event before it.")
+    return lister.telling.before(wanted, lister.reading) if wanted else 0
 
 
-def _publication_of(message: Message) -> Publication | None:
-    if message.publication_id is None:
-        return None
-    published = Publication.objects.select_related("document__upload__created_by").defer("body", "document__content")
-    return published.filter(publication_id=message.publication_id).first()
+# A trade that is not here
 
 
 def _not_found(request: HttpRequest, trade_id: str) -> HttpResponse:
-    """Where a trade that is not here may still be: in the outbox, in the queue, or in quarantine."""
-    held = Message.objects.filter(outcome=Message.Outcome.HELD, body__contains=trade_id).only("pk").order_by("pk")
+    """Where a trade that is not here may still be: in the outbox, in the queue, waiting, or in quarantine. One of which there are only
+    refused messages has a page that says so."""
+    now = timezone.now()
+    named = _listed_messages(Message.objects.filter(stated_trade_id=trade_id) if trade_id else Message.objects.none())
+    names = Message.objects.filter(body__contains=trade_id).exclude(stated_trade_id=trade_id)
+    held, quarantined = names.filter(outcome=Message.Outcome.HELD), names.filter(outcome=Message.Outcome.QUARANTINED)
+    publications = Publication.objects.filter(trade_id=trade_id).order_by()
+    states = dict(publications.values_list("state").annotate(n=Count("pk")))
     context: dict[str, object] = {
         "trade_id": trade_id,
+        "named": [asides.listed(message, now) for message in named],
+        "uploads": list(_uploads_of(trade_id)),
         "unsent": Publication.objects.unsent().filter(trade_id=trade_id).count(),
-        "in_queue": Publication.objects.filter(trade_id=trade_id, state=Publication.State.SENT).count(),
-        "held": [trade_view.message_address(message) for message in held[:5]],
-        "in_quarantine": Message.objects.filter(outcome=Message.Outcome.QUARANTINED, body__contains=trade_id).count(),
+        "in_queue": states.get(Publication.State.SENT, 0),
+        "held": [
+            (message.pk, trade_view.message_address(message), words.full_tag(message.received_at)) for message in _listed_messages(held)
+        ],
+        "in_quarantine": quarantined.count(),
+        "quarantined": [
+            (message.pk, trade_view.message_address(message), reasons.code_word(message.code) if message.code else "In quarantine")
+            for message in _listed_messages(quarantined)
+        ],
     }
-    context |= _watch(TradeAddress(trade_id), None)
-    return render(request, "trades/trade_not_found.html", context, status=404)
+    context |= _watch(TradeAddress(trade_id), None, Reading())
+    return render(request, "trades/trade_not_found.html", context, status=200 if named else 404)
+
+
+def _listed_messages(rows: QuerySet[Message]) -> list[Message]:
+    return list(rows.defer("body", "attributes").order_by("-pk")[:MOST_FOUND])
+
+
+def _uploads_of(trade_id: str) -> QuerySet[Publication, int]:
+    """The newest uploads that hold messages of a trade."""
+    uploads = Publication.objects.filter(trade_id=trade_id).order_by("-document__upload")
+    return uploads.values_list("document__upload", flat=True).distinct()[:5]

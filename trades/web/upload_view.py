@@ -1,82 +1,55 @@
-"""What the upload pages show: per document what was understood or refused, per message how far it got."""
+"""What the pages of uploads show: the list, and of one that is published how far each of its messages got."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from django.core.paginator import Paginator
-from django.db.models import Aggregate, Count, Max, Q
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from trades.models import Document, Event, Message, Publication, Refusal, Upload
-from trades.publishing import REFERENCE
-from trades.web import words
-from trades.web.trade_view import event_address, message_address
+from trades.handing_in import REFERENCE
+from trades.models import AuditEntry, Document, Draft, Event, Message, Publication, Refusal, Upload
+from trades.web import upload_rows, words
+from trades.web.trade_view import event_address
+from trades.web.upload_rows import Pages, RefusedMessage
 from trades.web.words import Badge
-from trades.web.xml_view import Excerpt, excerpt
 
-FILES_PER_PAGE = 200
-# Showing the line of an error reads the document again, so only of so many, and none that is large.
-MOST_EXCERPTS = 20
-EXCERPT_FROM_UP_TO = 512 * 1024  # bytes
-PARTS_SHOWN = 100  # messages of one file
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedMessage:
-    """One message of a document: what it says, its receipt, and how far it got."""
-
-    part: int
-    publication: Publication
-    badge: Badge
-    progress: str
-    links: list[tuple[str, str]]
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedMessage:
-    """Why a document, or one message of it, was not published."""
-
-    part: int
-    badge: Badge
-    place: str
-    reason: str
-    excerpt: Excerpt | None
-
-
-@dataclass(slots=True)
-class File:
-    """One document of the upload. Of one with very many messages a window is shown, from the part `first` on."""
-
-    document: Document
-    parts: int
-    first: int = 1
-    published: int = 0
-    refused: int = 0
-    messages: list[PublishedMessage | RefusedMessage] = field(default_factory=list)
-
-    @property
-    def last(self) -> int:
-        """The last part of the window."""
-        return min(self.first + PARTS_SHOWN - 1, self.parts)
-
-    @property
-    def earlier(self) -> int:
-        """Where the window before this one starts, 0 if there is none."""
-        return max(1, self.first - PARTS_SHOWN) if self.first > 1 else 0
-
-    @property
-    def later(self) -> int:
-        """Where the window after this one starts, 0 if there is none."""
-        return self.last + 1 if self.last < self.parts else 0
+Outcome = Message.Outcome
+STAGES = {
+    Upload.Stage.REVIEW: Badge("In review", "warn", "clock"),
+    Upload.Stage.PUBLISHED: Badge("Published", "ok", "circle-check"),
+    Upload.Stage.WITHDRAWN: Badge("Withdrawn", "void", "ban"),
+}
+# The filters of a result: name, word, the outcome they ask for, tone.
+FILTERS = (
+    ("waiting", "Waiting to be sent", None, "warn"),
+    ("queued", "In the queue", None, ""),
+    ("recorded", "Recorded", Outcome.RECORDED, ""),
+    ("quarantined", "Quarantined", Outcome.QUARANTINED, "bad"),
+    ("held", "Held", Outcome.HELD, "warn"),
+    ("duplicate", "Duplicate", Outcome.DUPLICATE, ""),
+    ("corrected", "Corrected", Outcome.CORRECTED, ""),
+    ("discarded", "Discarded", Outcome.DISCARDED, ""),
+    ("not_trades", "Not a trade event", Outcome.REFERENCE, ""),
+)
+LETTERS = {
+    Outcome.RECORDED: "r",
+    Outcome.DUPLICATE: "d",
+    Outcome.HELD: "h",
+    Outcome.QUARANTINED: "q",
+    Outcome.DISCARDED: "x",
+    Outcome.CORRECTED: "c",
+    Outcome.REFERENCE: "n",
+}
+ALWAYS = ("all", "recorded", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +58,15 @@ class Totals:
 
     documents: int
     messages: int
-    sent: int
-    arrived: int
-    quarantined: int
-    held: int
+    waiting: int
     refused: int
     reference: int
+    by_outcome: Mapping[str, int]
+
+    @property
+    def arrived(self) -> int:
+        """How many messages have come out of the queue."""
+        return sum(self.by_outcome.values())
 
     @property
     def has_arrived(self) -> bool:
@@ -100,7 +76,7 @@ class Totals:
     @property
     def settled(self) -> int:
         """How many messages came out of the queue and wait for nothing more."""
-        return self.arrived - self.quarantined - self.held
+        return self.arrived - self.by_outcome["quarantined"] - self.by_outcome["held"]
 
     @property
     def is_settled(self) -> bool:
@@ -108,20 +84,37 @@ class Totals:
         return self.settled >= self.messages
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Counts by filter."""
+        queued = max(0, self.messages - self.waiting - self.arrived)
+        rest = {"all": self.messages + self.refused + self.reference, "refused": self.refused, "reference": self.reference}
+        return {**self.by_outcome, "waiting": self.waiting, "queued": queued, **rest}
+
+    @property
     def sentence(self) -> str:
         """The counts in words."""
+        counts = self.counts
         parts = [words.plural(self.documents, "file"), f"{words.plural(self.messages, 'message')} published"]
-        if self.messages:
-            parts.append(f"{self.settled:,} settled")
-        if self.quarantined:
-            parts.append(f"{self.quarantined:,} in quarantine")
-        if self.held:
-            parts.append(f"{self.held:,} held")
-        if self.refused:
-            parts.append(f"{self.refused:,} refused")
-        if self.reference:
-            parts.append(f"{self.reference:,} kept as reference")
-        return ", ".join(parts)
+        parts += [f"{self.settled:,} settled"] if self.messages else []
+        said = {"waiting": "waiting to be sent", "quarantined": "in quarantine", "held": "held", "refused": "refused"}
+        parts += [f"{counts[name]:,} {word}" for name, word in said.items() if counts[name]]
+        return ", ".join([*parts, f"{self.reference:,} kept as reference"] if self.reference else parts)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedMessage:
+    """One message of a document: what it says, its receipt, and how far it got."""
+
+    key: str
+    document: Document
+    part: int
+    publication: Publication
+    kind: str
+    badge: Badge
+    progress: str
+    links: list[tuple[str, str]]
+    same: SafeString | str
+    mark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,32 +123,37 @@ class ListedUpload:
 
     pk: int
     href: str
+    stage: Badge
     when: SafeString
     age: SafeString
     who: str
     source: str
     documents: int
     messages: int
+    in_review: int
     unsent: int
     refused: int
 
 
 def listed(uploads: Sequence[Upload], now: datetime) -> list[ListedUpload]:
-    """Uploads with their counts. Three queries however many there are."""
+    """Uploads with their counts. Four queries however many there are."""
     pks = [upload.pk for upload in uploads]
     documents = _counts(Document.objects.filter(upload__in=pks), "upload")
     messages = _counts(Publication.objects.filter(document__upload__in=pks), "document__upload", unsent=Q(state="PENDING"))
+    drafts = _counts(Draft.objects.filter(document__upload__in=pks), "document__upload")
     refused = _counts(Refusal.objects.filter(document__upload__in=pks).exclude(code=REFERENCE), "document__upload")
     return [
         ListedUpload(
             pk=upload.pk,
             href=reverse("upload", args=[upload.pk]),
+            stage=STAGES[Upload.Stage(upload.stage)],
             when=words.full_tag(upload.created_at),
             age=words.age_tag(upload.created_at, now),
             who=who(upload),
             source=upload.get_source_display(),
             documents=documents[upload.pk]["n"],
-            messages=messages[upload.pk]["n"],
+            messages=messages[upload.pk]["n"] + drafts[upload.pk]["n"],
+            in_review=drafts[upload.pk]["n"],
             unsent=messages[upload.pk]["unsent"],
             refused=refused[upload.pk]["n"],
         )
@@ -163,9 +161,9 @@ def listed(uploads: Sequence[Upload], now: datetime) -> list[ListedUpload]:
     ]
 
 
-def _counts(rows: Any, by: str, **further: Q | Aggregate) -> dict[int, dict[str, int]]:
+def _counts(rows: Any, by: str, **further: Q) -> dict[int, dict[str, int]]:
     counts: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    extra = {name: Count("pk", filter=asked) if isinstance(asked, Q) else asked for name, asked in further.items()}
+    extra = {name: Count("pk", filter=asked) for name, asked in further.items()}
     for row in rows.order_by().values(by).annotate(n=Count("pk"), **extra):
         counts[row[by]] = row
     return counts
@@ -176,141 +174,186 @@ def who(upload: Upload) -> str:
     return upload.created_by.get_username() if upload.created_by else "command line"
 
 
-def context_of(upload: Upload, params: Mapping[str, str], now: datetime) -> dict[str, Any]:
-    """The context of the upload page. The number of queries does not depend on the number of files or messages.
+def with_totals(uploads: QuerySet[Upload]) -> QuerySet[Upload]:
+    """Uploads with what is counted of each for its result, and with who decided and how."""
+    of_upload = OuterRef("pk")
+    publications = Publication.objects.filter(document__upload=of_upload)
+    within = Publication.objects.filter(document__upload=OuterRef(of_upload))
+    arrived = Message.objects.filter(publication_id__in=within.values("publication_id"))
+    outcomes = {name: Count("pk", filter=Q(outcome=outcome)) for name, _, outcome, _ in FILTERS if outcome}
+    entries = AuditEntry.objects.filter(upload=of_upload).order_by("-id")
+    return uploads.annotate(
+        counted_documents=upload_rows.counted(Document.objects.filter(upload=of_upload), documents=Count("pk")),
+        counted_publications=upload_rows.counted(
+            publications,
+            messages=Count("pk"),
+            waiting=Count("pk", filter=Q(~Exists(_arrived()), state=Publication.State.PENDING)),
+        ),
+        counted_outcomes=upload_rows.counted(arrived, **outcomes),
+        counted_refusals=upload_rows.counted(
+            Refusal.objects.filter(document__upload=of_upload),
+            refused=Count("pk", filter=~Q(code=REFERENCE)),
+            reference=Count("pk", filter=Q(code=REFERENCE)),
+        ),
+        decided_by=Subquery(entries.values("user__username")[:1]),
+        decided_note=Subquery(entries.values("note")[:1]),
+    )
 
-    `params` may name the page of files, and with `file` and `from` one file and the part its messages are shown from.
-    """
-    documents = Document.objects.filter(upload=upload).defer("content").order_by("pk")
-    page = Paginator(documents, FILES_PER_PAGE).get_page(params.get("page", "1"))
+
+def totals_of(upload: Upload) -> Totals:
+    """The totals of an upload that was read `with_totals`."""
+    found: Any = upload
+    return Totals(
+        **upload_rows.numbers(found.counted_documents, "documents"),
+        **upload_rows.numbers(found.counted_publications, "messages", "waiting"),
+        **upload_rows.numbers(found.counted_refusals, "refused", "reference"),
+        by_outcome=upload_rows.numbers(found.counted_outcomes, *(name for name, _, outcome, _ in FILTERS if outcome)),
+    )
+
+
+def context_of(upload: Upload, params: Mapping[str, str], now: datetime) -> dict[str, Any]:
+    """The context of the result. The number of queries does not depend on the number of files or messages."""
     # Counted before the rows are read: what arrives meanwhile shows in a row, and the count follows when the page asks again.
-    totals = _totals(upload, page.paginator.count)
-    files = _files(list(page), params)
-    keys = _add_messages(files)
-    _add_refusals(files)
-    for file in files.values():
-        file.messages.sort(key=lambda message: message.part)
-    version = hashlib.sha256(repr((totals, keys)).encode()).hexdigest()[:16]
+    totals = totals_of(upload)
+    counts = totals.counts
+    shown = params.get("show", "") if params.get("show", "") in counts else "all"
+    pages = Pages.at(params.get("page", ""), counts[shown])
+    published, refused = upload_rows.keys_on(pages, _publications(upload, shown), _refusals(upload, shown))
+    rows: list[PublishedMessage | RefusedMessage] = [*_rows(upload, published, now), *upload_rows.refused(upload, refused, now)]
+    rows = upload_rows.in_order(rows)
+    marks = {row.key: row.mark for row in rows if isinstance(row, PublishedMessage)}
     return {
         "upload": upload,
-        "who": who(upload),
-        "when": words.full_tag(upload.created_at),
-        "age": words.age_tag(upload.created_at, now),
-        "page": page,
-        "files": list(files.values()),
         "totals": totals,
-        "version": version,
-        "here": urlencode({name: params[name] for name in ("file", "from") if name in params} | {"page": page.number}),
+        "tabs": [tab for tab in _tabs(counts) if tab[2] or tab[0] in ALWAYS],
+        "shown": shown,
+        "pages": pages,
+        "rows": rows,
+        "version": _version(totals, marks),
+        "has_moved": _rows_digest(marks) != params.get("seen", "").split(".")[-2:-1],
+        "here": urlencode({"show": shown, "page": pages.number}),
+        "decided": words.full_tag(upload.decided_at) if upload.decided_at else "",
+        "changed": changed_rows(rows, params.get("seen", ""), marks),
     }
 
 
-def _files(documents: Sequence[Document], params: Mapping[str, str]) -> dict[int, File]:
-    """The documents of the page with the number of their messages, and the window that is open. Two queries."""
-    published = _counts(Publication.objects.filter(document__in=documents), "document", last=Max("part"))
-    refused = _counts(Refusal.objects.filter(document__in=documents), "document", last=Max("part"))
-    files = {}
-    for document in documents:
-        counts = published[document.pk], refused[document.pk]
-        parts = max((count["last"] or 0 for count in counts), default=0)
-        first = params.get("from", "") if params.get("file") == str(document.pk) else ""
-        at = int(first) if first.isascii() and first.isdigit() and len(first) < 10 else 1
-        files[document.pk] = File(document, parts, min(max(at, 1), max(parts, 1)), counts[0]["n"], counts[1]["n"])
-    return files
+def _tabs(counts: Mapping[str, int]) -> list[tuple[str, str, int, str]]:
+    """The filters: name, word, count, tone."""
+    middle = [(name, word, tone) for name, word, _, tone in FILTERS]
+    named = [("all", "All", ""), *middle, ("refused", "Refused", "bad"), ("reference", "Reference", "")]
+    return [(name, word, counts[name], tone if counts[name] else "") for name, word, tone in named]
 
 
-def _in_window(files: Mapping[int, File]) -> Q:
-    """The rows of the parts that are shown."""
-    moved = [file for file in files.values() if file.first > 1]
-    window = Q(document__in=[pk for pk, file in files.items() if file.first == 1], part__lte=PARTS_SHOWN)
-    for file in moved:
-        window |= Q(document=file.document, part__range=(file.first, file.last))
-    return window
+def _version(totals: Totals, marks: Mapping[str, str]) -> str:
+    """What a page shows, in short: a digest of the counts, one of which rows there are, and a letter for the state of each row."""
+    return ".".join([_digest(repr(totals)), *_rows_digest(marks), "".join(marks.values())])
 
 
-def _totals(upload: Upload, documents: int) -> Totals:
-    publications = Publication.objects.filter(document__upload=upload)
-    sent = publications.aggregate(all=Count("pk"), sent=Count("pk", filter=Q(state=Publication.State.SENT)))
-    arrived = Message.objects.filter(publication_id__in=publications.values("publication_id")).aggregate(
-        all=Count("pk"),
-        quarantined=Count("pk", filter=Q(outcome=Message.Outcome.QUARANTINED)),
-        held=Count("pk", filter=Q(outcome=Message.Outcome.HELD)),
-    )
-    refused = Refusal.objects.filter(document__upload=upload).aggregate(all=Count("pk"), known=Count("pk", filter=Q(code=REFERENCE)))
-    return Totals(
-        documents=documents,
-        messages=sent["all"],
-        sent=sent["sent"],
-        arrived=arrived["all"],
-        quarantined=arrived["quarantined"],
-        held=arrived["held"],
-        refused=refused["all"] - refused["known"],
-        reference=refused["known"],
-    )
+def _rows_digest(marks: Mapping[str, str]) -> list[str]:
+    return [_digest(" ".join(marks))]
 
 
-def _add_messages(files: dict[int, File]) -> list[str]:
-    """Put the published messages into their files; gives what of it can change."""
-    publications = list(Publication.objects.filter(_in_window(files)).defer("body").order_by("pk"))
-    arrived = {
-        message.publication_id: message
-        for message in Message.objects.filter(publication_id__in=[row.publication_id for row in publications]).defer("body", "attributes")
-    }
-    events = _events_by_message([message.pk for message in arrived.values()])
-    keys = []
-    for publication in publications:
-        message = arrived.get(publication.publication_id)
-        published = _published(publication, message, events[message.pk] if message else [])
-        files[publication.document_id].messages.append(published)
-        keys.append(published.key)
-    return keys
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def changed_rows(rows: Sequence[Any], seen: str, marks: Mapping[str, str]) -> list[Any]:
+    """The rows that are not as the browser shows them, by the letters that it tells."""
+    letters = seen.rpartition(".")[2]
+    if len(letters) != len(marks):
+        return []
+    changed = {key for (key, mark), letter in zip(marks.items(), letters, strict=True) if mark != letter}
+    return [row for row in rows if row.key in changed]
+
+
+def _arrived() -> QuerySet[Message]:
+    """The message that came of a publication, which the outer query is about. It may have come although the answer was lost."""
+    return Message.objects.filter(publication_id=OuterRef("publication_id"))
+
+
+def _publications(upload: Upload, shown: str) -> QuerySet[Publication] | None:
+    rows = Publication.objects.filter(document__upload=upload)
+    arrived = _arrived()
+    if shown == "all":
+        return rows
+    if shown == "waiting":
+        return rows.filter(~Exists(arrived), state=Publication.State.PENDING)
+    if shown == "queued":
+        return rows.filter(~Exists(arrived), state=Publication.State.SENT)
+    outcome = next((outcome for name, _, outcome, _ in FILTERS if name == shown), None)
+    return rows.filter(Exists(arrived.filter(outcome=outcome))) if outcome else None
+
+
+def _refusals(upload: Upload, shown: str) -> QuerySet[Refusal] | None:
+    refusals = Refusal.objects.filter(document__upload=upload)
+    if shown == "all":
+        return refusals
+    if shown == "refused":
+        return refusals.exclude(code=REFERENCE)
+    return refusals.filter(code=REFERENCE) if shown == "reference" else None
+
+
+def _rows(upload: Upload, keys: list[int], now: datetime) -> list[PublishedMessage]:
+    """The published messages of a page. Two queries."""
+    if not keys:
+        return []
+    facts = JSONObject(pk="pk", outcome="outcome", reason="reason", line="line", column="column")
+    message = _arrived().annotate(facts=facts)
+    publications = upload_rows.with_documents(Publication.objects.filter(pk__in=keys).defer("body"), upload)
+    rows = list(publications.annotate(arrived=Subquery(message.values("facts")[:1])))
+    events = _events_by_message([row.arrived["pk"] for row in rows if row.arrived])
+    return [_published(row, events[row.arrived["pk"]] if row.arrived else [], now) for row in rows]
 
 
 def _events_by_message(pks: Sequence[int]) -> dict[int, list[Event]]:
     events: dict[int, list[Event]] = defaultdict(list)
     rows = Event.objects.filter(message__in=pks).select_related("trade").only("position", "message_id", "trade__trade_id")
-    for event in rows.order_by("message_id", "part"):
+    for event in rows.order_by("message_id", "part") if pks else ():
         events[event.message_id].append(event)
     return events
 
 
-def _published(publication: Publication, message: Message | None, events: Sequence[Event]) -> PublishedMessage:
-    if message is None and publication.state == Publication.State.PENDING:
-        progress = f"{publication.last_error or 'Not sent yet.'} It stays in the outbox; the relay sends it when the queue answers."
-        return PublishedMessage(publication.part, publication, words.WAITING, progress, [], f"p{publication.last_error}")
-    if message is None:
-        return PublishedMessage(publication.part, publication, words.ON_ITS_WAY, "Waiting for a worker to record it.", [], "s")
+def _published(publication: Any, events: Sequence[Event], now: datetime) -> PublishedMessage:
+    arrived: Mapping[str, Any] | None = publication.arrived
+    badge, progress, mark = _standing(publication, arrived)
     links = [(f"event {event.position} of {event.trade.trade_id}", event_address(event)) for event in events]
-    if not links:
-        links = [("open the message", message_address(message))]
-    return PublishedMessage(publication.part, publication, words.OUTCOMES[message.outcome], _progress(message), links, message.outcome)
+    if arrived and not links:
+        links = [("open the message", reverse("message", args=[arrived["pk"]]))]
+    document = publication.document
+    return PublishedMessage(
+        key=f"p{publication.pk}",
+        document=document,
+        part=publication.part,
+        publication=publication,
+        kind=", ".join(name for name in (publication.message_type, document.dialect) if name),
+        badge=badge,
+        progress=progress,
+        links=links,
+        same=upload_rows.same_content(publication, now),
+        mark=mark,
+    )
 
 
-def _progress(message: Message) -> str:
-    outcome = Message.Outcome(message.outcome)
-    if outcome is Message.Outcome.QUARANTINED:
-        at = words.place(message.line, message.column)
-        return f"{at}: {message.reason}" if at else message.reason
+def _standing(publication: Publication, arrived: Mapping[str, Any] | None) -> tuple[Badge, str, str]:
+    """How far a message got: a badge, a sentence, and a letter for both."""
+    if arrived is not None:
+        return words.OUTCOMES[arrived["outcome"]], _progress(arrived), LETTERS[Outcome(arrived["outcome"])]
+    if publication.state == Publication.State.PENDING:
+        said = f"{publication.last_error or 'Not sent yet.'} It stays in the outbox; the relay sends it when the queue answers."
+        return words.WAITING, said, "e" if publication.last_error else "w"
+    return words.ON_ITS_WAY, "Waiting for a worker to record it.", "s"
+
+
+def _progress(arrived: Mapping[str, Any]) -> str:
+    outcome = Outcome(arrived["outcome"])
+    if outcome is Outcome.QUARANTINED:
+        at = words.place(arrived["line"], arrived["column"])
+        return f"{at}: {arrived['reason']}" if at else arrived["reason"]
     return {
-        Message.Outcome.RECORDED: "",
-        Message.Outcome.DUPLICATE: "The same content is in the history already; this copy had no effect.",
-        Message.Outcome.HELD: "Waits behind a quarantined message of its group.",
-        Message.Outcome.DISCARDED: "Discarded.",
-        Message.Outcome.REFERENCE: f"{message.reason} No trade was changed.",
+        Outcome.RECORDED: "",
+        Outcome.DUPLICATE: "The same content is in the history already; this copy had no effect.",
+        Outcome.HELD: "Waits behind a quarantined message of its group.",
+        Outcome.DISCARDED: "Discarded.",
+        Outcome.CORRECTED: "A person corrected it; the correction was recorded.",
+        Outcome.REFERENCE: f"{arrived['reason']} No trade was changed.",
     }[outcome]
-
-
-def _add_refusals(files: dict[int, File]) -> None:
-    refusals = list(Refusal.objects.filter(_in_window(files)).order_by("pk"))
-    contents = _contents(refusals)
-    for refusal in refusals:
-        content = contents.get(refusal.document_id)
-        shown = excerpt(content, refusal.line, refusal.column) if content is not None and refusal.line else None
-        place = words.place(refusal.line, refusal.column)
-        badge = words.REFERENCE if refusal.code == REFERENCE else words.REFUSED
-        files[refusal.document_id].messages.append(RefusedMessage(refusal.part, badge, place, refusal.reason, shown))
-
-
-def _contents(refusals: Iterable[Refusal]) -> dict[int, bytes]:
-    wanted = list(dict.fromkeys(refusal.document_id for refusal in refusals if refusal.line))[:MOST_EXCERPTS]
-    rows = Document.objects.filter(pk__in=wanted, size__lte=EXCERPT_FROM_UP_TO).values_list("pk", "content")
-    return {pk: bytes(content) for pk, content in rows}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -9,54 +11,84 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from trades import publishing
+from trades import foretelling, handing_in, publishing
 from trades.models import Document, Upload
-from trades.web import keyset, upload_view
+from trades.web import keyset, upload_errors, upload_review, upload_view, words
 from trades.web.access import PUBLISH, SEE, needs
 from trades.web.fragments import fragment, nothing_new, wants_fragment
 from trades.web.trade_pages import xml_attachment
-from trades.web.upload_form import UploadForm
+from trades.web.upload_form import UploadForm, placed
 
 NEWEST = keyset.Ordering("uploads")
 SIZE = 50
+SAMPLE = Path(settings.BASE_DIR) / "trades" / "demo" / "day" / "01-T-10041-book.xml"
+SAMPLE_NAME = "sample-trade.xml"
 
 
 @needs(SEE)
 @require_safe
 def uploads(request: HttpRequest) -> HttpResponse:
-    """All uploads, newest first."""
-    page = keyset.page(Upload.objects.select_related("created_by"), NEWEST, size=SIZE, params=request.GET)
-    return render(request, "trades/uploads.html", {"page": page, "rows": upload_view.listed(page.rows, timezone.now())})
+    """All uploads, newest first, or those that wait in review."""
+    in_review = Upload.objects.filter(stage=Upload.Stage.REVIEW)
+    is_review = request.GET.get("stage") == "review"
+    rows = (in_review if is_review else Upload.objects.all()).select_related("created_by")
+    page = keyset.page(rows, NEWEST, size=SIZE, params=request.GET)
+    context = {
+        "page": page,
+        "rows": upload_view.listed(page.rows, timezone.now()),
+        "is_review": is_review,
+        "in_review": in_review.count(),
+        "pager_query": "&stage=review" if is_review else "",
+    }
+    return render(request, "trades/uploads.html", context)
 
 
 @needs(PUBLISH)
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload_new(request: HttpRequest) -> HttpResponse:
-    """Hand in files or pasted XML; after publishing, the upload's own page says what became of each."""
+    """Hand in files or pasted XML; the upload's own page then says what each message would do, and asks what to publish."""
     form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
     if form.is_bound and form.is_valid():
-        return redirect("upload", publish_form(request, form, Upload.Source.WEB).pk)
+        return redirect("upload", _keep_for_review(request, form).pk)
     return render(request, "trades/upload_new.html", {"form": form, "queue": settings.TRADES_QUEUE}, status=422 if form.errors else 200)
 
 
-def publish_form(request: HttpRequest, form: UploadForm, source: Upload.Source) -> Upload:
-    """Publish what a valid form carries; what the form left out is said on the next page."""
+def _keep_for_review(request: HttpRequest, form: UploadForm) -> Upload:
+    read = handing_in.read(placed(form.documents))
     user = request.user if request.user.is_authenticated else None
-    upload = publishing.publish(form.documents, source=source, user=user, clock=timezone.now)
-    for sentence in form.left_out:
-        messages.warning(request, sentence)
+    upload = handing_in.begin(source=Upload.Source.WEB, user=user, now=timezone.now(), stage=Upload.Stage.REVIEW)
+    handing_in.keep_for_review(upload, read, queue=settings.TRADES_QUEUE)
+    foretelling.check(upload, now=timezone.now())
+    return upload
+
+
+def publish_form(request: HttpRequest, form: UploadForm, source: Upload.Source) -> Upload:
+    """Publish what a valid form carries at once; what can't be published is said on the next page."""
+    user = request.user if request.user.is_authenticated else None
+    upload = publishing.publish(placed(form.documents), source=source, user=user, clock=timezone.now)
+    if refused := upload.documents.filter(refusals__isnull=False).distinct().count():
+        was = "was" if refused == 1 else "were"
+        messages.warning(request, f"{words.plural(refused, 'file')} {was} refused, whole or in part; the reasons are below.")
     return upload
 
 
 @needs(SEE)
 @require_safe
 def upload(request: HttpRequest, pk: int) -> HttpResponse:
-    """What became of each document of an upload; htmx asks again until everything is recorded, and gets 204 when nothing changed."""
-    shown = get_object_or_404(Upload.objects.select_related("created_by"), pk=pk)
-    context = upload_view.context_of(shown, request.GET, timezone.now())
-    if wants_fragment(request) and request.GET.get("seen") == context["version"]:
+    """The review of an upload, or what became of each of its messages; then htmx asks again when something has changed, and gets
+    only the rows that did, or 204."""
+    people = Upload.objects.select_related("created_by")
+    shown = get_object_or_404(upload_view.with_totals(upload_review.with_counts(people)), pk=pk)
+    now = timezone.now()
+    about = {"who": upload_view.who(shown), "when": words.full_tag(shown.created_at), "age": words.age_tag(shown.created_at, now)}
+    if shown.stage == Upload.Stage.REVIEW:
+        return fragment(render(request, "trades/upload_review.html", upload_review.context_of(shown, request.GET, now) | about))
+    context = upload_view.context_of(shown, request.GET, now) | about
+    if not wants_fragment(request):
+        return fragment(render(request, "trades/upload.html", context))
+    if request.GET.get("seen") == context["version"]:
         return nothing_new()
-    return fragment(render(request, "trades/upload_files.html" if wants_fragment(request) else "trades/upload.html", context))
+    return fragment(render(request, "trades/upload_changes.html", context))
 
 
 @needs(SEE)
@@ -65,3 +97,17 @@ def document_original(request: HttpRequest, pk: int, document_pk: int) -> HttpRe
     """The exact bytes that were handed in, to save."""
     document = get_object_or_404(Document, pk=document_pk, upload=pk)
     return xml_attachment(bytes(document.content), document.name)
+
+
+@needs(SEE)
+@require_safe
+def errors_csv(request: HttpRequest, pk: int) -> HttpResponse:
+    """What was refused or quarantined of an upload, as a table to save."""
+    return upload_errors.response(get_object_or_404(Upload, pk=pk))
+
+
+@needs(SEE)
+@require_safe
+def sample(request: HttpRequest) -> HttpResponse:
+    """A small valid document, to save and hand in."""
+    return xml_attachment(SAMPLE.read_bytes(), SAMPLE_NAME)

@@ -89,6 +89,8 @@ WAITING = Badge("Waiting to be sent", "warn", "clock")
 ON_ITS_WAY = Badge("In the queue", "info", "send")
 REFUSED = Badge("Refused", "bad", "circle-x")
 REFERENCE = OUTCOMES["REFERENCE"]
+# Beside those of badges, what pages point at again and again.
+ROW_ICONS = {"flag", "triangle-alert", "clock", "split", "history", "git-merge", "octagon-x", "inbox", "chevron-down", "x"}
 
 
 def class_word(event_class: str) -> str:
@@ -108,8 +110,14 @@ def status_badge(word: str) -> Badge:
 def sprite() -> SafeString:
     """The icons that badges point at, once per page, so that a row costs bytes for the reference alone."""
     badges = (*STATES.values(), *STATUSES.values(), *CLASSES.values(), *OUTCOMES.values())
-    names = sorted({badge.icon for badge in badges} | {"flag", "triangle-alert"})
-    return mark_safe("".join(lucide(name, size=None, id=f"i-{name}", width="100%", height="100%") for name in names))  # noqa: S308 - made by the icon package
+    return mark_safe("".join(map(_symbol, sorted({badge.icon for badge in badges} | ROW_ICONS))))  # noqa: S308 - made by the icon package
+
+
+def _symbol(name: str) -> str:
+    """The shapes of an icon, to be pointed at; how lines are drawn is said by the style sheet, once."""
+    drawn = lucide(name, size=None)
+    shapes = re.sub(r"\s+(?=<)|(?<=>)\s+", "", drawn[drawn.index(">") + 1 : drawn.rindex("</svg>")]).replace(" />", "/>")
+    return f'<symbol id="i-{name}" viewBox="0 0 24 24">{shapes}</symbol>'
 
 
 def clock(moment: datetime) -> str:

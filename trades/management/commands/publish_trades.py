@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from trades import publishing, sqs
+from trades.handing_in import REFERENCE, IncomingDocument
 from trades.management.database import require_database
 from trades.models import Document, Publication, Refusal, Upload
-from trades.publishing import REFERENCE, IncomingDocument
 
 PATIENCE_SECONDS = 30
 MANY = 20

@@ -11,13 +11,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Q
 
+from trades import quarantine
 from trades.asof import Known, Told, as_known_at, as_stated, is_whole_second, moment_of
 from trades.description import stated_by
 from trades.management.database import require_database
-from trades.models import Event, Trade, TradeIdentifier, TradeLink
+from trades.models import AuditEntry, Event, Message, Trade, TradeIdentifier, TradeLink
 
 COLUMNS = "{:>5}  {:>8}  {:<9}  {:<14}  {:<7}  {:<23}  {:<23}  {:<10}  {:<12}  {}"
 HEADING = ("queue", "business", "event", "status", "version", "event time", "recorded", "state", "status then", "flags")
+DONE = {AuditEntry.Action.REPLAY: "replayed", AuditEntry.Action.CORRECT: "corrected", AuditEntry.Action.DISCARD: "discarded"}
+REFUSED = (Message.Outcome.QUARANTINED, Message.Outcome.HELD, Message.Outcome.DISCARDED)
+MOST_REFUSED = 100
 FACTS = ("event_class", "event_kind", "status", "version", "sequence", "sender", "reason", "details")
 
 
@@ -52,15 +56,20 @@ class Command(BaseCommand):
         else:
             heading, events = _heading_of(trade), _recorded(trade)
         heading |= {"order": options["order"], "as_of": moment and as_stated(moment)} | _company(trade, moment)
+        handled, refused = _handled(trade, moment), _refused(trade, moment)
         if options["as_json"]:
-            told = [_for_json(event) for event in events]
+            told = [{"handling": _handling(event["event"], handled)} | _for_json(event) for event in events]
             heading |= _notional_or_quantity(heading["notional"], told)
-            self.stdout.write(json.dumps(heading | {"events": told}, indent=2, ensure_ascii=False))
+            self.stdout.write(json.dumps(heading | {"events": told, "no_events": refused}, indent=2, ensure_ascii=False))
             return
         for line in (*_title(heading, moment), COLUMNS.format(*HEADING)):
             self.stdout.write(line)
         for event in events:
-            self.stdout.write(_line(event))
+            self.stdout.write("  ".join([_line(event), *_handling(event["event"], handled)]))
+        for row in refused:
+            self.stdout.write(
+                f"no event: message {row['message_id']} {', '.join(row['handling']) or row['outcome'].lower()}  {row['reason']}"
+            )
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -135,6 +144,40 @@ def _title(heading: dict[str, Any], moment: datetime | None) -> Iterator[str]:
         yield "also known as: " + ", ".join(f"{row['id']}{' (UTI)' if row['uti'] else ''}" for row in others)
     if heading["perhaps_same_as"]:
         yield "perhaps the same trade as: " + ", ".join(row["id"] for row in heading["perhaps_same_as"])
+
+
+# What people did
+
+
+def _handled(trade: Trade, moment: datetime | None) -> dict[int, list[str]]:
+    """What people did until the moment to the messages of the trade's events and to those that name the trade, by message."""
+    of_events = Q(message__events__trade=trade) | Q(message__corrections__events__trade=trade)
+    entries = AuditEntry.objects.filter(of_events | Q(message__stated_trade_id__in=_ids(trade)), action__in=DONE)
+    entries = entries if moment is None else entries.filter(at__lte=moment)
+    handled: dict[int, list[str]] = {}
+    for entry in entries.select_related("user").order_by("id").distinct():
+        note = f" ({entry.note})" if entry.note else ""
+        handled.setdefault(entry.message_id or 0, []).append(f"{DONE[AuditEntry.Action(entry.action)]} by {quarantine.who(entry)}{note}")
+    return handled
+
+
+def _handling(event: Event, handled: dict[int, list[str]]) -> list[str]:
+    message = event.message
+    return [*handled.get(message.corrects_id or 0, []), *handled.get(message.pk, [])]
+
+
+def _refused(trade: Trade, moment: datetime | None) -> list[dict[str, Any]]:
+    """The messages that name the trade and are none of its events, as they are now, of those that had come by the moment."""
+    rows = Message.objects.filter(stated_trade_id__in=_ids(trade), stated_trade_id__gt="", outcome__in=REFUSED)
+    rows = rows if moment is None else rows.filter(recorded_at__lte=moment)
+    handled = _handled(trade, moment)
+    names = ("message_id", "outcome", "code", "reason")
+    found = rows.defer("body", "attributes").order_by("id")[:MOST_REFUSED]
+    return [{name: getattr(row, name) for name in names} | {"handling": handled.get(row.pk, [])} for row in found]
+
+
+def _ids(trade: Trade) -> list[str]:
+    return list(trade.identifiers.values_list("value", flat=True))
 
 
 # Its events

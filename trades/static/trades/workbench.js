@@ -1,29 +1,6 @@
 "use strict";
 
-// The quarantine workbench with a script: counting what is ticked, line numbers, the caret, unsaved text. It works without.
-
-// Ticking: all at once, and how many are ticked.
-const ticks = () => Array.from(document.querySelectorAll("input[name=m][form=ticked]"));
-const tickAll = document.querySelector("[data-tick-all]");
-function countTicked() {
-  const bar = document.getElementById("ticked");
-  if (!bar) return;
-  const count = ticks().filter((tick) => tick.checked).length;
-  bar.querySelector("[data-ticked-count]").textContent = count ? `${count} ticked` : "Tick messages, then:";
-  for (const number of bar.querySelectorAll("[data-n]")) number.textContent = count ? ` ${count}` : "";
-  tickAll.checked = count > 0 && count === ticks().length;
-  tickAll.indeterminate = count > 0 && !tickAll.checked;
-}
-if (tickAll) {
-  tickAll.hidden = false;
-  tickAll.addEventListener("change", () => {
-    for (const tick of ticks()) tick.checked = tickAll.checked;
-    countTicked();
-  });
-  document.addEventListener("change", (event) => { if (event.target.name === "m") countTicked(); });
-  window.addEventListener("pageshow", countTicked);
-  countTicked();
-}
+// The editor of the quarantine workbench with a script: line numbers, the caret, unsaved text. It works without.
 
 // The editor: numbers beside the lines, and links that put the caret where something is wrong.
 const editor = document.querySelector("textarea[data-draft]");

@@ -1,0 +1,127 @@
+"""The page of exceptions in headless Chromium."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.apps import apps
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from tests.web import factories
+from trades.models import AuditEntry, Trade, TradeException
+
+pytestmark = pytest.mark.django_db(transaction=True)
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@pytest.fixture
+def people(live_server: LiveServer) -> None:
+    """Two operators. Beside a browser the roles that a migration made have to be made again."""
+    make_groups = importlib.import_module("trades.migrations.0002_roles").make_groups
+    make_groups(apps, SimpleNamespace(connection=connection))
+    for name in ("ana", "ben"):
+        User.objects.create_user(name, password="correct horse battery").groups.add(Group.objects.get(name="operator"))
+
+
+def sign_in(page: Page, live_server: LiveServer, name: str = "ana") -> None:
+    page.goto(live_server.url)
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password", exact=True).fill("correct horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def trouble() -> None:
+    """Some of everything, of different age."""
+    now = timezone.now()
+    for number in range(24):
+        trade = factories.trade(f"IRS-2026-{number:04}", status="CONFIRMED")
+        factories.event(trade, flags=["GAP"], recorded_at=now - timedelta(minutes=7 * number + 3))
+        TradeException.objects.create(trade=trade, kind="GAP", since=now - timedelta(minutes=7 * number + 3))
+    rejected = factories.trade("FXF-1", status="REJECTED", status_since=now - timedelta(hours=5))
+    factories.event(rejected, event_class="STATUS", status="REJECTED", reason="Settlement instructions are missing for this counterparty.")
+    factories.trade("FXF-2", status="DISPUTED", status_since=now - timedelta(minutes=40), owner=User.objects.get(username="ben"))
+    factories.trade("FXF-3-" + "LONG" * 12, status="CHECKED", status_since=now - timedelta(days=2))
+    factories.quarantined(waiting=3, group="FXF-1")
+    factories.quarantined(waiting=1, group="G-unknown")
+    AuditEntry.objects.create(
+        trade=rejected, action="note", note="Asked settlements; answer by noon.", at=now, user=User.objects.get(username="ben")
+    )
+
+
+def look(page: Page, name: str, scheme: str, width: int) -> None:
+    """The page fits and axe finds nothing; a picture of it is kept where EXCEPTION_PICTURES names a folder."""
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is wider than the window"
+    violations = Axe().run(page, options={"runOnly": RULES}).response["violations"]
+    assert [(name, v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations] == []
+    if "EXCEPTION_PICTURES" in os.environ:
+        page.screenshot(path=Path(os.environ["EXCEPTION_PICTURES"]) / f"{name}-{scheme}-{width}.png")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])
+def test_the_page_fits_its_width_and_axe_finds_no_violation(
+    live_server: LiveServer, page: Page, people: None, scheme: str, width: int
+) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 900})
+    sign_in(page, live_server)
+
+    page.goto(f"{live_server.url}/exceptions/")
+    look(page, "no-exceptions", scheme, width)
+    trouble()
+    page.goto(f"{live_server.url}/exceptions/")
+    look(page, "exceptions", scheme, width)
+    page.goto(f"{live_server.url}/exceptions/?group=gap&owner=none")
+    look(page, "exceptions-gap", scheme, width)
+
+
+def test_a_trade_is_taken_and_noted_by_keyboard_alone(live_server: LiveServer, page: Page, people: None) -> None:
+    trouble()
+    sign_in(page, live_server)
+    page.goto(f"{live_server.url}/exceptions/")
+
+    page.keyboard.press("j")
+    expect(page.get_by_role("link", name="FXF-1", exact=True).first).to_be_focused()
+    page.keyboard.press("a")
+    row = page.locator(f"#rejected-{Trade.objects.get(trade_id='FXF-1').pk}")
+    expect(row.get_by_role("button", name="Release FXF-1")).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    expect(page.get_by_text("1 ticked")).to_be_visible()
+    page.keyboard.press("n")
+    page.keyboard.type("called them")
+    page.keyboard.press("Enter")
+    expect(page.locator(".note", has_text="called them").first).to_be_visible()
+
+    assert list(AuditEntry.objects.exclude(at__isnull=True).order_by("-id").values_list("action", "note", "user__username")[:2]) == [
+        ("note", "called them", "ana"),
+        ("assign", "", "ana"),
+    ]
+
+
+def test_the_second_of_two_people_is_told_who_has_it_now(live_server: LiveServer, page: Page, browser: Browser, people: None) -> None:
+    trouble()
+    other = browser.new_context().new_page()
+    for each, name in ((page, "ana"), (other, "ben")):
+        sign_in(each, live_server, name)
+        each.goto(f"{live_server.url}/exceptions/?group=rejected")
+    other.evaluate("portal.live.pause()")
+
+    page.get_by_role("button", name="Assign to me: FXF-1").click()
+    expect(page.get_by_role("button", name="Release FXF-1")).to_be_visible()
+    other.get_by_role("button", name="Assign to me: FXF-1").click()
+
+    expect(other.get_by_text("FXF-1 belongs to ana now")).to_be_visible()
+    expect(other.get_by_role("button", name="Take over FXF-1")).to_be_visible()
+    assert Trade.objects.get(trade_id="FXF-1").owner.username == "ana"  # type: ignore[union-attr]
+    other.context.close()
