@@ -126,6 +126,18 @@ def test_a_copy_a_late_one_and_one_that_waits_are_each_worth_a_look() -> None:
     assert (waiting["outcome"], waiting["grade"], waiting["behind"]) == ("HELD", "warning", blocked.pk)
 
 
+def test_what_follows_a_doubtful_message_of_its_trade_is_not_good_without_it() -> None:
+    history.record([received(native("T-1"), "T-1")], now=NOON)
+
+    told = effects(
+        in_review(native("T-1", "UPDATE", 3), native("T-1", "UPDATE", 4), native("T-2"), native("T-2"), native("T-2", "UPDATE", 2))
+    )
+
+    assert [(effect["grade"], effect["follows"]) for effect in told] == [
+        ("warning", False), ("warning", True), ("good", False), ("warning", False), ("good", False),
+    ]  # fmt: skip
+
+
 def test_a_message_gets_the_group_of_the_trade_that_an_earlier_file_makes_known() -> None:
     book = native("T-1").replace("</TradeId>", '</TradeId><OtherTradeId scheme="urn:uti">U-1</OtherTradeId>')
     upload = in_review(native("U-1", "CANCEL", 2, scheme="urn:uti"), book, positions=[2, 1])

@@ -5,10 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from tests.support.facts import UTI, fact, message, record, understand_facts
 from tests.support.native import NOON, native, received
@@ -186,6 +191,26 @@ def test_documents_of_one_upload_that_share_an_id_are_published_to_one_group_alt
     publishing.store(upload, documents, queue="Q.fifo", now=NOON)
 
     assert list(Publication.objects.order_by("id").values_list("group_id", flat=True)) == ["T-1", "T-1"]
+
+
+@pytest.mark.parametrize("way", ["page", "command"])
+def test_documents_that_share_an_id_are_published_to_one_group_however_far_apart_they_are_stored(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "STORE_CHUNK", 1)
+    both = native("T-1").replace("</TradeId>", '</TradeId><OtherTradeId scheme="urn:uti">U-1</OtherTradeId>')
+    texts = [both, native("T-2"), native("U-1", "UPDATE", 2, scheme="urn:uti")]
+
+    if way == "page":
+        documents = [publishing.IncomingDocument("x.xml", text.encode()) for text in texts]
+        publishing.publish(documents, source=Upload.Source.ADMIN, user=None, clock=timezone.now)
+    else:
+        for number, text in enumerate(texts):
+            (tmp_path / f"{number}.xml").write_text(text)
+        with suppress(CommandError):  # no queue is there
+            call_command("publish_trades", str(tmp_path))
+
+    assert list(Publication.objects.order_by("id").values_list("group_id", flat=True)) == ["T-1", "T-2", "T-1"]
 
 
 # Several workers

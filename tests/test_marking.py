@@ -13,7 +13,7 @@ from tests.support.native import NOON
 from trades import exceptions, history
 from trades.lifecycle import KINDS as KIND_OF
 from trades.lifecycle import Flag, Kind, marks_of, reached_at
-from trades.models import Trade, TradeException
+from trades.models import Event, Trade, TradeException
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +53,19 @@ def test_a_new_cause_opens_what_was_acknowledged_and_keeps_the_age_of_what_is_op
 
     row = TradeException.objects.get()
     assert (row.kind, row.since, row.acknowledged_at) == ("GAP", at(40), None)
+
+
+def test_an_earlier_event_that_comes_to_be_after_the_end_opens_what_was_acknowledged() -> None:
+    record(fact(version=1, at=0), fact("T-1", "UPDATE", 2, at=5), fact("T-1", "TERMINATE", 3, at=10), fact("T-1", "UPDATE", 4, at=12))
+    assert open_kinds() == ["AFTER_END"]
+    TradeException.objects.update(acknowledged_at=at(25))
+
+    history.record([message(fact("T-1", "CANCEL", at=2))], now=at(30))
+
+    assert Event.objects.get(position=2).flags == ["AFTER_END"]
+    assert Event.objects.get(position=5).flags == ["LATE"]
+    assert open_kinds() == ["AFTER_END", "LATE"]
+    assert TradeException.objects.get(kind="AFTER_END").since == at(30)
 
 
 def test_events_in_order_take_no_statement_for_exceptions() -> None:

@@ -67,6 +67,9 @@ def decide(
         drafts = drafts_of(locked)
         wanted = chosen(drafts, choice)
         count, total = wanted.count(), drafts.count()
+        # Their groups are those of each file by itself until they are checked together: order would be lost.
+        if wanted.filter(effect__isnull=True).exists():
+            raise Conflict("Not all of these messages have been checked together. Check again, then decide. Nothing was published.")
         if expected is not None and count != expected:
             raise Conflict(f"The review has changed: {count:,} instead of {expected:,} messages would be published. Nothing was published.")
         queues = _publish(wanted, now)

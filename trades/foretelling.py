@@ -50,12 +50,14 @@ class ForetoldEvent:
 @dataclass(slots=True)
 class Effect:
     """What a message would come to: a Message.Outcome or NOT_REHEARSED, why where it is not understood any more, the message in
-    quarantine that it would wait behind, and its events in the order of the text."""
+    quarantine that it would wait behind, its events in the order of the text, and whether it follows a message of its group in the
+    upload that is not good: without that one it would come to something else than is foretold."""
 
     outcome: str
     reason: str = ""
     behind: int | None = None
     events: list[ForetoldEvent] = field(default_factory=list)
+    follows: bool = False
 
     @property
     def grade(self) -> str:
@@ -63,7 +65,7 @@ class Effect:
         if self.outcome == NOT_REHEARSED:
             return NOT_REHEARSED
         is_good = self.outcome in (Outcome.RECORDED, Outcome.REFERENCE) and not any(event.flags for event in self.events)
-        return GOOD if is_good else WARNING
+        return GOOD if is_good and not self.follows else WARNING
 
 
 def check(upload: Upload, *, now: datetime) -> int:
@@ -76,6 +78,7 @@ def check(upload: Upload, *, now: datetime) -> int:
     _put_into_groups(drafts, judgements)
     count = min(len(drafts), MOST)
     effects = rehearse(drafts[:count], judgements[:count], now=now) if count else []
+    _mark_what_follows(drafts, effects)
     effects += [Effect(NOT_REHEARSED) for _ in drafts[len(effects) :]]
     with transaction.atomic():
         locked = Upload.objects.select_for_update().get(pk=upload.pk)
@@ -89,10 +92,19 @@ def check(upload: Upload, *, now: datetime) -> int:
 def _put_into_groups(drafts: Sequence[Draft], judgements: Sequence[Judgement]) -> None:
     """The group of each message, asked in the upload's order: the files need not have come in it, and trades may have been made since."""
     understood = [judgement for judgement in judgements if not isinstance(judgement, MessageRefused) and judgement.events]
-    groups = Groups(understood)
+    groups = Groups()
+    groups.look_up(understood)
     for draft, judgement in zip(drafts, judgements, strict=True):
         if not isinstance(judgement, MessageRefused) and judgement.events:
             draft.group_id = groups.of(judgement)
+
+
+def _mark_what_follows(drafts: Sequence[Draft], effects: Sequence[Effect]) -> None:
+    doubtful: set[str] = set()
+    for draft, effect in zip(drafts, effects, strict=False):
+        effect.follows = draft.group_id in doubtful
+        if effect.grade != GOOD and effect.outcome != Outcome.DUPLICATE:
+            doubtful.add(draft.group_id)
 
 
 def rehearse(drafts: Sequence[Draft], judgements: Sequence[Judgement], *, now: datetime) -> list[Effect]:

@@ -78,9 +78,15 @@ def read(documents: Iterable[IncomingDocument], group: str | None = None) -> lis
     return [ReadDocument(document, _read(document, group)) for document in documents]
 
 
-def save(upload: Upload, documents: Sequence[ReadDocument], *, group: str | None = None) -> tuple[list[Document], list[OutgoingMessage]]:
-    """Store documents and their refusals, inside the caller's transaction; gives their rows and the messages to publish, in order."""
-    groups = Groups(part.message for document in documents for part in document.parts if part.message)
+def save(
+    upload: Upload, documents: Sequence[ReadDocument], *, group: str | None = None, groups: Groups | None = None
+) -> tuple[list[Document], list[OutgoingMessage]]:
+    """Store documents and their refusals, inside the caller's transaction; gives their rows and the messages to publish, in order.
+
+    `groups` are those of the documents of this upload that were saved before.
+    """
+    groups = groups or Groups()
+    groups.look_up(part.message for document in documents for part in document.parts if part.message)
     rows = [_document(upload, document) for document in documents]
     Document.objects.bulk_create(rows)
     numbered = [(row, number, part) for row, each in zip(rows, documents, strict=True) for number, part in enumerate(each.parts, start=1)]
@@ -108,10 +114,14 @@ def drafts_of(upload: Upload) -> QuerySet[Draft]:
 
 class Groups:
     """The message group of each message: that of the trade that it will be found to be about, so that it is sent after what it
-    follows. Asked for one message after the other, in order; what one makes known counts for the next. One query."""
+    follows. Asked for one message after the other, in order; what one makes known counts for the next."""
 
-    def __init__(self, understood: Iterable[ParsedMessage]) -> None:
-        self._known = _known_trades(message.events[0] for message in understood if message.events)
+    def __init__(self) -> None:
+        self._known: dict[TradeId, str] = {}
+
+    def look_up(self, understood: Iterable[ParsedMessage]) -> None:
+        """Find the trades that exist of the messages asked for next. One query."""
+        self._known = _known_trades(message.events[0] for message in understood if message.events) | self._known
 
     def of(self, message: ParsedMessage) -> str:
         """The group of the next message. Its ids become known by that."""

@@ -98,6 +98,7 @@ class Account:
     arrivals: list[Arrival] = field(default_factory=list)
     appended: int = 0
     told_marks: int = 0
+    new_marks: int = 0
 
 
 def enter(entries: Sequence[Entry], *, now: datetime) -> Entered:
@@ -231,7 +232,8 @@ def _retell(accounts: Sequence[Account], sequences: Sequences, changes: retellin
         changes.add(history, story)
         for arrival, chapter in zip(account.arrivals, story.chapters[len(history.stored) :], strict=True):
             arrival.place, arrival.told = chapter.place, chapter.flags
-        account.trade.flagged_count, account.told_marks = history.flagged(story), history.marks(story)
+        account.trade.flagged_count = history.flagged(story)
+        account.told_marks, account.new_marks = history.marks(story)
         account.trade.status_since = history.status_since(story, max(now, account.trade.updated_at))
         sources: list[description.Source] = [row.pk for row in history.stored]
         sources += [arrival.fact for arrival in account.arrivals]
@@ -292,7 +294,7 @@ def _update(account: Account, marking: Marking, now: datetime) -> None:
     trade.updated_at = max(now, trade.updated_at)
     if not is_told_anew:
         _follow(trade, account.arrivals)
-    caused = 0
+    caused = account.new_marks
     for arrival in account.arrivals:
         if arrival.told or arrival.flags:
             trade.flagged_count += 1

@@ -21,7 +21,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 
 from trades import handing_in, sqs
-from trades.handing_in import IncomingDocument, OutgoingMessage, begin, outgoing
+from trades.handing_in import Groups, IncomingDocument, OutgoingMessage, begin, outgoing
 from trades.models import Document, Draft, OutboxLease, Publication, PublicationQuerySet, SendAttempt, Upload
 
 if TYPE_CHECKING:
@@ -62,21 +62,30 @@ def publish(
     """Store the documents and their publications, then send them. What can't be sent now stays in the outbox; the upload's
     publications say which."""
     upload = begin(source=source, user=user, now=clock())
-    name = queue or settings.TRADES_QUEUE
+    name, groups = queue or settings.TRADES_QUEUE, Groups()
     for chunk in chunks(documents, STORE_CHUNK):
-        store(upload, chunk, queue=name, group=group, now=clock())
+        store(upload, chunk, queue=name, group=group, groups=groups, now=clock())
     deliver(name, clock=clock, patience=2, at_most=5)
     return upload
 
 
-def store(upload: Upload, documents: Sequence[IncomingDocument], *, queue: str, now: datetime, group: str | None = None) -> list[Document]:
+def store(
+    upload: Upload,
+    documents: Sequence[IncomingDocument],
+    *,
+    queue: str,
+    now: datetime,
+    group: str | None = None,
+    groups: Groups | None = None,
+) -> list[Document]:
     """Save documents with their publications (outbox rows) and refusals, in one transaction.
 
-    With `group` a document that is not understood is published all the same, under that message group, as it is.
+    With `group` a document that is not understood is published all the same, under that message group, as it is. `groups` must be the
+    same for all calls of one upload.
     """
     read = handing_in.read(documents, group)
     with transaction.atomic():
-        rows, outgoing = handing_in.save(upload, read, group=group)
+        rows, outgoing = handing_in.save(upload, read, group=group, groups=groups)
         Publication.objects.bulk_create([publication(each, queue=queue, now=now) for each in outgoing])
     return rows
 

@@ -69,13 +69,16 @@ class Opened:
         """How many of the stored events have flags in this story."""
         return sum(bool(chapter.flags or of_arrival(row.flags)) for row, chapter in zip(self.stored, story.chapters, strict=False))
 
-    def marks(self, story: Story) -> int:
-        """The kinds of exceptions that the stored events give cause for in this story, as bits."""
-        marks = 0
+    def marks(self, story: Story) -> tuple[int, int]:
+        """The kinds of exceptions that the stored events give cause for in this story, as bits, and those of which one of them gave
+        none before."""
+        marks = new = 0
         for row, chapter in zip(self.stored, story.chapters, strict=False):
             if chapter.flags or row.flags:
-                marks |= marks_of(chapter.flags) | marks_of(of_arrival(row.flags))
-        return marks
+                told = marks_of(chapter.flags)
+                marks |= told | marks_of(of_arrival(row.flags))
+                new |= told & ~marks_of(row.flags)
+        return marks, new
 
     def status_since(self, story: Story, now: datetime) -> datetime:
         """When the trade came into its status, by all events in business order; those added now are recorded now."""

@@ -19,15 +19,20 @@ FOR_VIEWERS = {
     "blotter", "trades", "trade", "event", "event_raw", "uploads", "upload", "document_original", "quarantine", "reference", "message",
     "upload_sample", "upload_errors",
     "message_raw", "monitor", "find",
-    "trades_csv", "trades_xlsx", "preview",
+    "trades_csv", "trades_xlsx", "preview", "trade_history_zip", "trade_history_json", "trade_history_csv",
+    "exceptions", "trace", "trace_publication", "trace_message",
 }  # fmt: skip
 FOR_OPERATORS = {
     "upload_new", "upload_begin", "upload_files", "upload_check", "upload_decide",
-    "replay", "discard", "undo", "correct", "settle", "correct_many",
+    "replay", "discard", "undo", "correct", "settle", "correct_many", "exception_act",
 }  # fmt: skip
 FOR_ADMINISTRATORS = {"inspect"}
 FOR_EVERYBODY = {"views", "account"}
-POST_ONLY = {"views", "upload_begin", "upload_files", "upload_check", "upload_decide", "replay", "discard", "undo", "choose", "logout"}
+FOR_SCRIPTS = {"live", "live_now"}  # they answer with a status, never with a page (test_live)
+POST_ONLY = {
+    "views", "upload_begin", "upload_files", "upload_check", "upload_decide", "replay", "discard", "undo", "choose", "logout",
+    "exception_act",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -46,6 +51,9 @@ def addresses() -> dict[str, str]:
         "upload": [upload.pk],
         "document_original": [upload.pk, document.pk],
         **{name: [upload.pk] for name in ("upload_files", "upload_check", "upload_decide", "upload_errors")},
+        **{name: ["T-1"] for name in ("trade_history_zip", "trade_history_json", "trade_history_csv")},
+        "trace_publication": [str(document.publications.get().publication_id)],
+        "trace_message": [blocked.pk],
         **{name: [blocked.pk] for name in ("message", "message_raw", "replay", "discard", "undo", "correct")},
     }
     return {name: reverse(name, args=arguments.get(name, [])) for name in names()}
@@ -58,13 +66,20 @@ def names() -> Iterator[str]:
         yield pattern.name
 
 
+def status_of(client: Client, address: str) -> int:
+    """The status of a page or of a file, which is read to its end."""
+    response = client.get(address)
+    response.getvalue()
+    return response.status_code
+
+
 def test_every_address_is_named_in_these_tests() -> None:
-    assert set(names()) == OPEN | FOR_VIEWERS | FOR_OPERATORS | FOR_ADMINISTRATORS | FOR_EVERYBODY | {"logout"}
+    assert set(names()) == OPEN | FOR_VIEWERS | FOR_OPERATORS | FOR_ADMINISTRATORS | FOR_EVERYBODY | FOR_SCRIPTS | {"logout"}
     assert {pattern.pattern.regex.pattern for pattern in get_resolver().url_patterns} >= {"^admin/"}
 
 
 def test_nobody_gets_anywhere_without_signing_in(client: Client, addresses: dict[str, str]) -> None:
-    for name in set(addresses) - OPEN - {"logout"}:
+    for name in set(addresses) - OPEN - FOR_SCRIPTS - {"logout"}:
         for response in (client.get(addresses[name]), client.post(addresses[name])):
             assert response.status_code == 302, name
             assert response["Location"].startswith(reverse("login")), name
@@ -79,7 +94,7 @@ def test_somebody_without_a_role_is_told_what_is_needed(nemo: Client, addresses:
 
 def test_viewers_see_everything_and_change_nothing(vera: Client, addresses: dict[str, str]) -> None:
     for name in FOR_VIEWERS:
-        assert vera.get(addresses[name]).status_code == 200, name
+        assert status_of(vera, addresses[name]) == 200, name
     for name in FOR_OPERATORS | FOR_ADMINISTRATORS:
         response = vera.post(addresses[name])
         assert response.status_code == 403, name
@@ -93,7 +108,7 @@ def test_operators_and_administrators_may_publish_and_settle(who: str, request: 
     client: Client = request.getfixturevalue(who)
 
     for name in FOR_VIEWERS | {"upload_new"}:
-        assert client.get(addresses[name]).status_code == 200, name
+        assert status_of(client, addresses[name]) == 200, name
     assert client.post(addresses["discard"], {"reason": "a test"}).status_code == 302
     assert Message.objects.filter(outcome="DISCARDED").count() == 1
 

@@ -209,6 +209,20 @@ def test_a_bad_value_is_an_error_of_its_field_and_filters_nothing(vera: Client, 
     assert ids(html) == ["T-1"]
 
 
+@pytest.mark.parametrize("query", ["traded=20261116..20261120", "updated=20261116..20261120", "first=2026-W47-1..2026-W47-5"])
+def test_the_last_day_of_a_span_belongs_to_it_however_it_is_written(vera: Client, query: str) -> None:
+    factories.trade()
+
+    assert ids(page(vera, f"?{query}")) == ["T-1"]
+
+
+@pytest.mark.parametrize("key", ["state", "status", "product", "party", "owner", "last", "exception", "queue"])
+def test_the_menu_of_a_filter_that_cannot_be_used_opens_all_the_same(vera: Client, key: str) -> None:
+    factories.trade()
+
+    assert "This filter is not applied." in page(vera, f"?{key}=a%00b&choose={key}")
+
+
 # Figures and tabs
 
 
@@ -603,3 +617,15 @@ def test_names_are_read_once_each_whatever_number_of_trades_has_them() -> None:
     assert names.each_party() == ["W", "X", "Y", "Z"]
     assert names.texts_with(["Y"]) == ["Y / X", "Z / Y / W"]
     assert names.texts_by_party()["X"] == ["X", "Y / X"]
+
+
+def test_a_refresh_has_the_columns_of_the_open_page_whatever_another_tab_chose(vera: Client) -> None:
+    factories.trade()
+    chosen = re.search(r'data-columns="([^"]+)"', page(vera))
+    assert chosen
+    page(vera, "?cols=trade,queue")
+
+    response = vera.get("/trades/", headers={"HX-Request": "true", "X-Shown": "none", "X-Columns": chosen[1]})
+
+    row = response.content.decode().partition("<tr id=")[2]
+    assert row.partition("</tbody>")[0].count("<td") == chosen[1].count(",") + 1  # the trade is a head; the tick is a cell

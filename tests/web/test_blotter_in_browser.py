@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pytest_django.live_server_helper import LiveServer
 
 from tests.web import factories
@@ -202,12 +202,52 @@ def test_text_filters_while_it_is_typed_without_filling_the_history(live_server:
     expect(page).to_have_url(f"{live_server.url}/uploads/")
 
 
+def test_what_is_typed_while_an_answer_is_on_its_way_is_looked_for_too(live_server: LiveServer, page: Page, trades: None) -> None:
+    page.goto(f"{live_server.url}/trades/")
+    held: list[Route] = []
+    page.route("**/trades/?q=TRD", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks its handlers
+    page.locator("body").press("f")
+    with page.expect_request("**/trades/?q=TRD"):
+        page.keyboard.type("TRD")
+    page.keyboard.type("-261120-000003")
+    page.evaluate("new Promise(done => setTimeout(done, 300))")  # runs out after the timer that waits for the end of typing
+    held[0].continue_()
+
+    expect(page.locator("#rows tr[id]")).to_have_count(1)
+    expect(page).to_have_url(f"{live_server.url}/trades/?q=TRD-261120-000003")
+
+
+def test_what_was_typed_belongs_to_the_view_that_is_kept_and_stays_with_other_columns(
+    live_server: LiveServer, page: Page, trades: None
+) -> None:
+    page.goto(f"{live_server.url}/trades/?state=TERMINATED")
+    page.locator("body").press("f")
+    page.keyboard.type("TRD-261120-000003")
+    expect(page.locator("#rows tr[id]")).to_have_count(1)
+
+    page.get_by_label("Filter by any id").blur()
+    page.locator("body").press("c")
+    page.get_by_label("Owner", exact=True).check()
+    page.locator("#columns form button").click()
+    expect(page.get_by_role("columnheader", name="Owner")).to_be_visible()
+    expect(page.locator("#rows tr[id]")).to_have_count(1)
+
+    page.get_by_label("Filter by any id").fill("TRD-261120-000004")
+    expect(page.locator("#rows")).to_contain_text("TRD-261120-000004")
+    page.get_by_label("Keep this view, or delete one").click()
+    page.get_by_label("Keep filters, order and columns as").fill("The fourth")
+    page.get_by_role("button", name="Keep view").click()
+    expect(page.get_by_role("link", name="The fourth")).to_have_attribute("aria-current", "page")
+    expect(page.locator("#rows tr[id]")).to_have_count(1)
+    expect(page.locator("#rows")).to_contain_text("TRD-261120-000004")
+
+
 def test_columns_are_chosen_with_the_keyboard(live_server: LiveServer, page: Page, trades: None) -> None:
     page.goto(f"{live_server.url}/trades/")
     page.locator("body").press("c")
     page.get_by_label("Owner", exact=True).check()
     page.get_by_label("Parties", exact=True).uncheck()
-    page.get_by_role("button", name="Show these columns").click()
+    page.locator("#menu-columns").get_by_role("button", name="Apply").click()
 
     expect(page.get_by_role("columnheader", name="Owner")).to_be_visible()
     page.goto(f"{live_server.url}/trades/")

@@ -52,6 +52,16 @@ def test_the_form_of_a_view_states_all_filters(vera: Client) -> None:
     assert "Status <b>" not in html
 
 
+def test_a_view_of_everything_is_a_view_too_and_can_be_deleted(vera: Client) -> None:
+    keep(vera, "Everything", "")
+
+    html = page(vera, "/trades/?view=Everything")
+
+    assert "Delete the view Everything" in html
+    assert "Unsaved changes" not in html
+    assert "Unsaved changes" in page(vera, "/trades/?view=Everything&state=LIVE")
+
+
 def test_views_are_their_owners_alone(vera: Client, otto: Client) -> None:
     keep(vera, "Mine", "state=LIVE")
 

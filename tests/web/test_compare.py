@@ -76,6 +76,19 @@ def test_formatting_comments_and_prefixes_change_no_field() -> None:
     assert changed('<a xmlns="urn:x"><b>1</b></a>', '<p:a xmlns:p="urn:x">\n  <!-- note --><p:b> 1 </p:b>\n</p:a>') == []
 
 
+def test_attributes_that_differ_by_namespace_alone_do_not_hide_each_other() -> None:
+    document = '<r xmlns:a="u:a" xmlns:b="u:b" a:v="{}" b:v="2"/>'
+
+    assert changed(document.format(1), document.format(3)) == [("/r/@{u:a}v", "1", "3")]
+
+
+def test_a_namespace_that_is_no_absolute_uri_is_compared_as_any_other() -> None:
+    document = '<a xmlns="urgent"><b>{}</b><b>2</b></a>'
+
+    assert changed(document.format(1), document.format(3)) == [("/a/b[1]", "1", "3")]
+    assert canonical("<a xmlns='urgent' d='1' c='2'><b/></a>") == canonical('<a c="2" d="1" xmlns="urgent">\n  <b></b>\n</a>')
+
+
 def test_entities_are_never_resolved() -> None:
     declared = '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a>&e;</a>'
 

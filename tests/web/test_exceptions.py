@@ -68,7 +68,7 @@ def test_each_kind_of_trouble_has_its_section_with_reason_and_advice(vera: Clien
     assert re.search(r'Rejected by <a href="/trades/R-1/events/1/">event 1</a>: wrong book', html)
     assert "Checked for too long; the limit is 2 h." in html
     assert "2 messages wait behind one that could not be understood: Not well-formed, line 3, column 1: expected '>'." in html
-    assert re.search(r'<a href="/trades/GAP-1/events/1/">event 1</a>: At least one version', html)
+    assert re.search(r'<a href="/trades/GAP-1/events/1/">Event 1</a>: At least one version', html)
     assert "Look for what is missing in quarantine, or ask the sender for it." in html
 
 
@@ -272,6 +272,7 @@ def test_what_came_meanwhile_is_not_acknowledged_unseen(otto: Client) -> None:
         ({"act": "assign"}, "No trade is ticked."),
         ({"act": "assign", "t": ["x", "gap.1.2", "gap.a.b.c", f"gap.{'9' * 40}.0.0"]}, "No trade is ticked."),
         ({"act": "note", "t": "gap.1.0.0", "note": "  "}, "Write the note first."),
+        ({"act": "note", "t": "gap.1.0.0", "note": "\0"}, "Write the note first."),
         ({"act": "assign", "t": [f"gap.{number}.0.0" for number in range(1, 300)]}, "299 rows are ticked. Take at most 200 at once."),
     ],
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -130,3 +132,13 @@ def test_only_ticked_trades_are_taken_where_some_are(vera: Client) -> None:
     assert about[2] == "# Filters: 2 ticked trades"
     assert [row[0] for row in rows[1:]] == ["T-1", "T-3"]
     assert len(sheet(vera, f"?{query}")) == 6
+
+
+def test_the_buttons_for_ticked_trades_export_the_list_where_none_is_ticked(vera: Client) -> None:
+    factories.trade("T-1")
+    factories.trade("T-2", state="CANCELLED")
+    form = vera.get("/trades/?state=CANCELLED").content.decode().partition('<form id="results"')[2].partition("</table>")[0]
+
+    stated = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form)
+
+    assert [row[0] for row in table(vera, f"?{urlencode(stated)}")[1]] == ["Trade", "T-2"]

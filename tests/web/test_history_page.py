@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
 from tests.web import factories, scenes
-from tests.web.asking import page
+from tests.web.asking import page, post
 from trades.models import Event, Message, Trade
 from trades.web import telling
 from trades.web.telling import tell
@@ -37,7 +37,7 @@ def test_a_trade_opened_from_a_list_leads_to_its_neighbours_there(vera: Client) 
 
     assert crumb(html) == {"prev": "/trades/B/?from=state%3DLIVE", "next": "/trades/E/?from=state%3DLIVE"}
     assert "3 in this list" in html
-    assert '<a href="/?state=LIVE">Blotter</a>' in html
+    assert '<a href="/trades/?state=LIVE">Blotter</a>' in html
     assert 'href="/trades/D/?tab=xml&from=state%3DLIVE"' in html or 'href="/trades/D/events/1/?tab=xml&from=state%3DLIVE"' in html
     assert crumb(page(vera, "/trades/A/?from=")) == {"next": "/trades/B/?from="}
     assert crumb(page(vera, "/trades/E/?from=nonsense%3D1%26state%3DX")) == {"prev": "/trades/D/?from=nonsense%3D1%26state%3DX"}
@@ -53,6 +53,17 @@ def test_the_list_is_known_by_the_page_one_came_from_and_by_no_other(vera: Clien
     assert "/trades/B/?from=state%3DLIVE" in from_list
     assert crumb(from_elsewhere) == {}
     assert crumb(page(vera, "/trades/A/")) == {}
+
+
+def test_the_neighbours_in_a_saved_view_are_those_of_the_view(vera: Client) -> None:
+    for number, name in enumerate("ABC"):
+        factories.event(factories.trade(name, age=number, product="IRS" if name == "B" else "FX"))
+    post(vera, "/views/", {"do": "save", "name": "Mine", "query": "product=FX"}, 302)
+
+    html = page(vera, "/trades/C/?from=view%3DMine")
+
+    assert crumb(html) == {"prev": "/trades/A/?from=view%3DMine"}
+    assert "2 in this list" in html
 
 
 def test_neighbours_cost_the_same_in_any_list(
@@ -208,7 +219,7 @@ def test_the_times_of_an_event_say_what_they_are_times_of(vera: Client) -> None:
     html = page(vera, "/trades/T-1/?tab=transport")
 
     assert "Stored as a message</dt>" in html
-    assert re.search(r"<dt>Recorded as event 5</dt>\s*<dd><span class=\"mono\"><time[^>]*>20 Nov 2026 10:45:00 UTC", html)
+    assert re.search(r"<dt>Recorded as event 5</dt>\s*<dd><span class=\"mono\"><time[^>]*>20 Nov 2026 10:45:00.000 UTC", html)
     assert "<dt>Recorded</dt>" not in html
     assert f'href="/trace/messages/{Event.objects.get(position=5).message_id}/">' in html
 

@@ -80,7 +80,7 @@ def test_a_pause_stops_all_and_counts_what_waits(live_server: LiveServer, page: 
     expect(chip(page)).to_have_attribute("data-state", "paused")
     assert told(page) == 0
 
-    page.get_by_role("button", name="Pause live changes").click()
+    page.get_by_role("link", name="Resume").click()
 
     expect(chip(page)).to_have_attribute("data-state", "live")
     wait_to_be_told(page)

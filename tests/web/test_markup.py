@@ -56,7 +56,7 @@ def test_every_page_of_the_portal_has_landmarks_one_heading_and_a_skip_link(ada:
         for mark in (
             '<a class="skip" href="#main">',
             '<main id="main"',
-            '<nav class="rail" aria-label="Main">',
+            '<nav class="rail" aria-label="Main"',
             '<header class="top">',
             'lang="en"',
         ):

@@ -207,6 +207,20 @@ def test_a_trade_is_shown_as_it_was_known_then_in_either_order(vera: Client) -> 
     assert steps(business) == [("done", "Received"), ("done", "Checked"), ("now", "Confirmed")]
 
 
+def test_what_came_after_the_moment_is_not_told_of_it(vera: Client) -> None:
+    trade = factories.trade()
+    brought = factories.message(group_id="T-1", repeats=3, deleted_at=factories.NOON + timedelta(hours=2))
+    factories.event(trade, message=brought, flags=[Flag.VERSION_CONFLICT])
+    factories.event(trade, recorded_at=factories.NOON + timedelta(hours=2), flags=[Flag.VERSION_CONFLICT])
+
+    html = page(vera, "/trades/T-1/?as_of=2026-11-20T13:00:00Z&tab=transport")
+
+    assert fact(html, "Events") == "1 event"
+    assert "Deleted from the queue" not in html
+    assert "Repeated deliveries" not in html
+    assert "Deleted from the queue" in page(vera, "/trades/T-1/events/1/?as_of=2026-11-20T15:00:00Z&tab=transport")
+
+
 def test_every_event_offers_what_was_known_right_after_it(vera: Client) -> None:
     trade = scenes.late_trade()
     Event.objects.filter(trade=trade, position=2).update(recorded_at=scenes.START + timedelta(minutes=31, microseconds=250))
@@ -357,7 +371,7 @@ def test_the_facts_of_a_trade_are_those_of_the_values_in_force(vera: Client) -> 
     expected = {
         "Trade date": "20 Nov 2026", "Product": "IRS 5Y EUR", "Asset class": "InterestRate", "ISIN": "EZ1234567890", "UPI": "QZ9876543210",
         "Price": "0.0275 EUR fixed rate", "Quantity": "1,200 shares", "Effective": "24 Nov 2026", "Matures": "24 Nov 2031",
-        "Last reason": "notional mistyped", "Parties": f"Northgate Bank LEI {scenes.LEI} buyerKestrel Capital seller",
+        "Last reason": "notional mistyped", "Parties": f"Northgate Bank buyer LEI {scenes.LEI}Kestrel Capital seller",
     }  # fmt: skip
     assert {name: fact(html, name) for name in expected} == expected
     assert '<data value="12500000.00" title="stated as 12500000.00">12,500,000.00</data> EUR' in html

@@ -167,6 +167,7 @@ def test_a_form_that_was_open_too_long_leads_back_to_where_it_can_be_opened_anew
     assert refused() == "/"
     assert refused(Referer="http://testserver/quarantine/?code=x") == "/quarantine/?code=x"
     assert refused(Referer="https://elsewhere.example/quarantine/") == "/"
+    assert refused(Referer="http://testserver//elsewhere.example/quarantine/") == "/elsewhere.example/quarantine/"
     part = strict.post("/quarantine/1/replay/", headers=HTMX)
     assert part.content.decode() == "This page was open too long. Reload it and send again; nothing was changed."
 

@@ -361,7 +361,7 @@ def test_the_decision_of_a_review_is_a_hop(vera: Client) -> None:
 
     html = page(vera, of(publication))
 
-    assert names(html)[2:4] == ["Publish", "Outbox"]
+    assert names(html)[2:4] == ["Published", "Outbox"]
     assert "By otto: “checked”" in html
 
 
@@ -447,7 +447,7 @@ def _refused() -> Document:
     return refused
 
 
-def test_moments_are_told_in_utc_with_milliseconds_in_the_title(vera: Client) -> None:
+def test_moments_are_told_in_utc_with_milliseconds(vera: Client) -> None:
     html = page(vera, of(published(created_at=datetime.fromisoformat("2026-11-20T13:00:00.042+01:00"))))
 
-    assert 'title="20 Nov 2026 12:00:00.042 UTC">20 Nov 2026 12:00:00 UTC</time>' in html
+    assert ">20 Nov 2026 12:00:00.042 UTC</time>" in html

@@ -117,3 +117,12 @@ def test_a_search_costs_at_most_twelve_queries(vera: Client, django_assert_max_n
     for text in (row.message_id, row.body_md5, str(row.pk), "0" * 64, "FO-T-1-BOOK-1-0", "1.x", str(uuid.uuid4())):
         with django_assert_max_num_queries(12):
             vera.get(reverse("trace"), {"q": text})
+
+
+def test_the_id_of_a_trade_leads_to_its_history(vera: Client) -> None:
+    factories.event(factories.trade("T-7"))
+
+    html = asked(vera, "T-7")
+
+    assert "is the id of a trade" in html
+    assert 'href="/trades/T-7/"' in html

@@ -142,6 +142,17 @@ def test_the_lifecycle_shows_steps_done_the_present_one_and_those_to_come(vera: 
     assert html.count('aria-current="step"') == 1
 
 
+def test_an_end_is_the_present_step_and_the_only_one(vera: Client) -> None:
+    trade = factories.trade(state="CANCELLED")
+    factories.event(trade)
+    factories.event(trade, event_class="CANCEL")
+
+    html = page(vera, "/trades/T-1/")
+
+    assert steps(html) == [("done", "Received"), ("", "Checked"), ("", "Confirmed"), ("bad", "Cancelled")]
+    assert re.findall(r'aria-current="step">.*?<b>(\w+)</b>', html, re.DOTALL) == ["Cancelled"]
+
+
 def test_new_values_start_the_steps_again(vera: Client) -> None:
     trade = factories.trade()
     for version, (event_class, status) in enumerate((("BOOK", "RECEIVED"), ("STATUS", "CHECKED"), ("UPDATE", "")), start=1):

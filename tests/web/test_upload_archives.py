@@ -114,6 +114,21 @@ def test_more_entries_than_are_looked_at_are_refused(monkeypatch: pytest.MonkeyP
     assert codes(taken(zipped({f"folder{n}/": "" for n in range(3)}))) == [("day.zip", "archive-too-large")]
 
 
+def test_a_directory_of_very_many_entries_costs_no_memory() -> None:
+    whole = zipped({"x.xml": "<a/>"})
+    directory, end = whole.index(b"PK\x01\x02"), whole.index(b"PK\x05\x06")
+    entries = whole[directory:end] * 200_000
+    bomb = whole[:directory] + entries + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(entries), directory, 0)
+    tracemalloc.start()
+
+    documents = taken(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert codes(documents) == [("day.zip", "archive-too-large")]
+    assert peak < 8 * MIB
+
+
 def test_an_encrypted_entry_gets_a_sentence() -> None:
     content = bytearray(zipped({"a.xml": "<a/>"}, zipfile.ZIP_STORED))
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):

@@ -75,6 +75,7 @@ def test_publishing_only_the_good_ones_says_what_became_of_the_rest(otto: Client
 
     html = response.content.decode()
     assert "Published 1 message. 1 message was left out. 1 file was refused." in html
+    assert "The queue has not taken 1 of them yet; the outbox keeps it and tries again." in html
     assert "1 of 2 messages published. Left out: UPDATE version 2 of T-2 (2.xml, message 1)." in html
     assert [row.trade_id for row in Publication.objects.all()] == ["T-1"]
 

@@ -83,7 +83,7 @@ def test_a_zip_takes_the_places_of_its_files_before_the_next_file(otto: Client) 
     assert list(Document.objects.order_by("position").values_list("name", flat=True)) == ["a/x.xml", "b.xml", "notes.txt", "last.xml"]
 
 
-@pytest.mark.parametrize("position", ["", "0", "-1", "x", "501", "9" * 30, "²"])
+@pytest.mark.parametrize("position", ["", "0", "-1", "x", "501", "9" * 30, f"000000019{'9' * 25}", "0000000010000", "²"])
 def test_a_place_that_is_none_gets_a_sentence(otto: Client, position: str) -> None:
     assert add(otto, begin(otto), position, native()) == (400, "A position from 1 to 500 is needed.")
 
@@ -109,6 +109,16 @@ def test_an_upload_that_is_full_says_so_and_keeps_what_it_has(otto: Client, sett
     ]
 
 
+def test_a_large_file_is_not_kept_though_its_two_names_differ(otto: Client, settings: Settings) -> None:
+    settings.TRADES_MAX_DOCUMENT_BYTES = 1000
+    file = SimpleUploadedFile("a.zip", b"<a>" + b"x" * 5000)
+
+    response = otto.post(begin(otto)["files"], {"file": file, "position": 1, "name": "a.xml"}, headers=SCRIPT)
+
+    assert response.json()["reasons"] == ["The document has 5,003 bytes, and at most 1,000 are taken. Split it."]
+    assert bytes(Document.objects.get().content) == b""
+
+
 def test_only_the_person_who_began_it_adds_files(otto: Client, ada: Client) -> None:
     upload = begin(otto)
 
@@ -121,6 +131,7 @@ def test_only_the_person_who_began_it_adds_files(otto: Client, ada: Client) -> N
 def test_a_file_that_comes_after_the_decision_is_told_so(otto: Client) -> None:
     upload = begin(otto)
     add(otto, upload, 1, native("T-1"))
+    otto.post(upload["check"])
     otto.post(upload["decide"], {"choice": "all"})
 
     status, sentence = add(otto, upload, 2, native("T-2"))
@@ -128,6 +139,25 @@ def test_a_file_that_comes_after_the_decision_is_told_so(otto: Client) -> None:
     assert status == 409
     assert "otto published this upload" in sentence
     assert Document.objects.count() == 1
+
+
+@pytest.mark.parametrize("is_checked_before", [False, True])
+def test_what_was_not_checked_with_the_others_is_not_published(otto: Client, is_checked_before: bool) -> None:
+    """The second file is known to be about the first one's trade only once they are looked at together."""
+    upload = begin(otto)
+    book = native("T-1").replace("</TradeId>", '</TradeId><OtherTradeId scheme="urn:uti">U-1</OtherTradeId>')
+    add(otto, upload, 1, book)
+    if is_checked_before:
+        otto.post(upload["check"])
+    add(otto, upload, 2, native("U-1", "UPDATE", 2, scheme="urn:uti"))
+
+    html = otto.post(upload["decide"], {"choice": "all", "messages": "2"}, follow=True).content.decode()
+
+    assert "Not all of these messages have been checked together. Check again, then decide. Nothing was published." in html
+    assert not Publication.objects.exists()
+    otto.post(upload["check"])
+    otto.post(upload["decide"], {"choice": "all", "messages": "2"})
+    assert list(Publication.objects.values_list("group_id", flat=True)) == ["T-1", "T-1"]
 
 
 def test_without_a_session_a_script_is_told_so_and_not_sent_elsewhere(client: Client, otto: Client) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+import secrets
+import tracemalloc
 from html import unescape
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils.datastructures import MultiValueDict
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from tests.support.native import native
 from tests.web import factories
+from tests.web.test_upload_archives import MIB, zipped
 from trades import messages
 from trades.models import Document, Publication, Refusal, Upload
-from trades.web.upload_form import encode_pasted
+from trades.web.upload_form import UploadForm, encode_pasted
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -60,6 +64,20 @@ def test_what_the_queue_did_not_take_stays_in_the_outbox_and_the_page_says_so(ot
     assert Publication.objects.get().state == Publication.State.PENDING
     assert "Waiting to be sent" in page
     assert "It stays in the outbox; the relay sends it when the queue answers." in page
+
+
+def test_several_archives_expand_together_to_no_more_than_one_may(otto: Client, settings: Settings) -> None:
+    settings.TRADES_MAX_DOCUMENT_BYTES = MIB  # so 10 MiB together
+    archive = zipped({f"{n}.xml": b"<a>" + secrets.token_bytes(300).hex().encode() * 1500 for n in range(10)})
+    form = UploadForm({}, MultiValueDict({"xml_files": [xml(f"{n}.zip", archive) for n in range(8)]}))
+    tracemalloc.start()
+
+    form.is_valid()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert [document.refusal.code for document in form.documents if document.refusal] == ["archive-too-large"] * 7
+    assert peak < 25 * MIB
 
 
 def test_pasted_xml_is_a_document_too(otto: Client) -> None:

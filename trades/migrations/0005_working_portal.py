@@ -187,6 +187,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
+            index=models.Index(condition=models.Q(('outcome', 'QUARANTINED')), fields=['queue', 'group_id', 'id'], name='message_quarantined_group'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
             index=models.Index(fields=['body_md5'], name='message_md5'),
         ),
         migrations.AddIndex(
@@ -200,6 +204,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='trade',
             index=models.Index(models.F('parties'), models.OrderBy(models.F('updated_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='trade_parties_newest'),
+        ),
+        migrations.AddIndex(
+            model_name='trade',
+            index=models.Index(models.OrderBy(models.F('updated_at'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('flagged_count__gt', 0)), name='trade_flagged_newest'),
         ),
         migrations.AddIndex(
             model_name='trade',

@@ -65,6 +65,7 @@ class Message(models.Model):
             models.Index(fields=["-id"], name="message_quarantined", condition=Q(outcome="QUARANTINED")),
             models.Index(fields=["-id"], name="message_reference", condition=Q(outcome="REFERENCE")),
             models.Index(fields=["queue", "group_id", "id"], name="message_held_in_order", condition=Q(outcome="HELD")),
+            models.Index(fields=["queue", "group_id", "id"], name="message_quarantined_group", condition=Q(outcome="QUARANTINED")),
             models.Index(fields=["repeats_message"], name="message_copies", condition=Q(repeats_message__isnull=False)),
             models.Index(fields=["conflicts_with"], name="message_conflicts", condition=Q(conflicts_with__isnull=False)),
             models.Index(fields=["stated_trade_id"], name="message_stated_trade", condition=Q(stated_trade_id__gt="")),

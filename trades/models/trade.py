@@ -55,6 +55,7 @@ class Trade(models.Model):
             models.Index(F("status"), F("updated_at").desc(), F("id").desc(), name="trade_status_newest"),
             models.Index(F("product"), F("updated_at").desc(), F("id").desc(), name="trade_product_newest"),
             models.Index(F("parties"), F("updated_at").desc(), F("id").desc(), name="trade_parties_newest"),
+            models.Index(F("updated_at").desc(), F("id").desc(), name="trade_flagged_newest", condition=Q(flagged_count__gt=0)),
             models.Index(F("first_seen_at").desc(), F("id").desc(), name="trade_first_seen"),
             models.Index(F("status_since").desc(), F("id").desc(), name="trade_status_since"),
             models.Index(fields=["trade_date"], name="trade_trade_date"),

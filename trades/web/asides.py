@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import BooleanField, Case, Count, Exists, OuterRef, Q, Subquery, Value, When
+from django.db.models import BooleanField, Case, Count, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -104,14 +104,14 @@ def asides_of(
 
 def _rows(trade: Trade, ids: Iterable[str], moment: datetime | None) -> list[Message]:
     """The messages that may be asides, and those in quarantine that block the trade's message group, in the order of arrival."""
-    events = Event.objects.filter(Q(message=OuterRef("pk")) | Q(message__corrects=OuterRef("pk")))
+    events = Event.objects.all() if moment is None else Event.objects.filter(recorded_at__lte=moment)
     group = {"queue": trade.queue, "group_id": trade.group_id}
     refused = Message.objects.filter(**group, outcome=Outcome.QUARANTINED).order_by("-id").values("id")[:MOST_BLOCKED]
     holding = Hold.objects.filter(**group).values("message")
     waiting = Message.objects.filter(**group, outcome=Outcome.HELD).order_by().values("group_id").annotate(n=Count("pk")).values("n")
     rows = Message.objects.filter(Q(pk__in=_candidates(trade, ids)[: MOST + 1]) | Q(pk__in=refused) | Q(pk__in=holding))
     rows = rows.annotate(
-        is_event=Exists(events if moment is None else events.filter(recorded_at__lte=moment)),
+        is_event=_is_told(events),
         is_audited=Exists(AuditEntry.objects.filter(message=OuterRef("pk"))),
         names_it=_names(trade),
         behind=Subquery(holding[:1]),
@@ -143,9 +143,13 @@ def listed(message: Message, now: datetime) -> Aside:
 
 def not_events(trade: Trade, ids: Iterable[str]) -> list[Message]:
     """The messages of a trade that are no events: in quarantine, waiting, discarded; the newest, in the order of arrival. One query."""
-    events = Event.objects.filter(Q(message=OuterRef("pk")) | Q(message__corrects=OuterRef("pk")))
-    rows = Message.objects.filter(~Exists(events), pk__in=_candidates(trade, ids)[:MOST_EXPORTED])
+    rows = Message.objects.filter(~_is_told(Event.objects.all()), pk__in=_candidates(trade, ids)[:MOST_EXPORTED])
     return list(rows.defer("body", "attributes").order_by("pk"))
+
+
+def _is_told(events: QuerySet[Event]) -> Q:
+    """Whether a message, or a correction of it, brought one of the events. Asked apart: no index serves both at once."""
+    return Q(Exists(events.filter(message=OuterRef("pk")))) | Q(Exists(events.filter(message__corrects=OuterRef("pk"))))
 
 
 def _names(trade: Trade) -> Case:

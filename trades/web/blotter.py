@@ -26,6 +26,7 @@ from trades.web.trade_query import TradeQuery
 COLUMNS_COOKIE = "columns"
 LOOKED_THROUGH = 1_000  # messages in quarantine, the newest, for a text that no trade has
 SHOWN = "X-Shown"  # what the browser has: a mark of the figures, then "row.mark" for each row, in order
+HEADS = "X-Columns"  # the columns that it has, which another tab may have chosen anew since
 
 
 @needs(SEE)
@@ -51,8 +52,9 @@ def blotter(request: HttpRequest) -> HttpResponse:
 
 
 def columns_of(request: HttpRequest, query: TradeQuery) -> tuple[Column, ...]:
-    """The columns to show: those of the address, else those chosen last in this browser."""
-    return columns.chosen(query.values("cols") or [request.COOKIES.get(COLUMNS_COOKIE, "")])
+    """The columns to show: those that an open page has, else those of the address, else those chosen last in this browser."""
+    stated = [request.headers[HEADS]] if HEADS in request.headers else query.values("cols")
+    return columns.chosen(stated or [request.COOKIES.get(COLUMNS_COOKIE, "")])
 
 
 def remembered(request: HttpRequest, query: TradeQuery, response: HttpResponse) -> HttpResponse:
@@ -72,6 +74,7 @@ def _listed(request: HttpRequest, query: TradeQuery, page: keyset.Page[Trade], s
         "rows": [columns.row_of(trade, shown, now) for trade in page.rows],
         "heads": columns.heads(shown, query),
         "span": len(shown) + 1,
+        "keys": ",".join(column.key for column in shown),
         "width": columns.least_width(shown),
         "here": query.address(),
         "is_live": request.GET.get("live") != "off",
@@ -106,6 +109,7 @@ def _controls(request: HttpRequest, query: TradeQuery, opened: str) -> dict[str,
     return {
         "menus": choosing.menus(query, opened, request.GET.get("find", "")[:100]),
         "pause": query.address(drop=["live"]) if request.GET.get("live") == "off" else query.address(live="off"),
+        "list_kept": query.kept("live"),  # where nothing is ticked, what is exported is the list
         "sort_kept": [(key, value) for key, value in query.kept("q") if key in ("sort", "n", "view", "cols", "live")],
         **chooser,
     }

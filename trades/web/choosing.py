@@ -82,7 +82,7 @@ def _quick(query: TradeQuery, key: str) -> list[tuple[str, str]]:
 def _choices(query: TradeQuery, key: str, find: str) -> tuple[list[Choice], bool]:
     """The values of a filter, those chosen first. One query for the counts, and one for the values where they are not known."""
     names = all_names() if key in ("product", "party") else None
-    chosen = query.values(key)
+    chosen = [] if key in query.form.errors else query.values(key)
     values = _values(key, names, find)
     words = dict(_offered(key)) or {"me": "Me", "none": "Nobody"}
     found = list(dict.fromkeys([*chosen, *values]))

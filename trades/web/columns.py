@@ -28,10 +28,10 @@ FIXED = (
 LAST_BY_BUSINESS = Event.objects.filter(trade=OuterRef("pk"), place=OuterRef("event_count")).values("position")[:1]
 HELD = Exists(Hold.objects.filter(queue=OuterRef("queue"), group_id=OuterRef("group_id")))
 ENDED = frozenset({State.TERMINATED.value, State.CANCELLED.value})
-FINAL = mark_safe("<td><span class=dim aria-hidden=true>–</span><span class=vh>final</span>")
+FINAL = mark_safe("<td><span class=vh>final</span>")
 # Rows are most of the page, so their markup is short: end tags and quotes that HTML does not need are left out, and the script makes the
-# titles of times and of texts that are cut.
-ABSENT = mark_safe("<span class=dim aria-hidden=true>–</span><span class=vh>not provided</span>")
+# titles of times and of texts that are cut. The dash of an absent value is drawn by the style sheet.
+ABSENT = mark_safe("<span class=vh>not provided</span>")
 # Bit of Trade.exception_marks, icon, words.
 MARKS = (
     (1, "split", "A version is missing"),
@@ -200,7 +200,7 @@ def _owner(trade: Trade, _: Context) -> SafeString:
 
 COLUMNS = (
     Column("trade", "Trade", _trade, 10.25, ("trade", "-trade")),
-    Column("state", "State", _state, 5.9),
+    Column("state", "State", _state, 5.6),
     Column("status", "Status", _status, 6.6),
     Column("since", "In status", _since, 6, ("since", "-since"), title="How long the trade has been in its status"),
     Column("updated", "Updated", _updated, 5.9, ("-updated", "updated")),
@@ -209,7 +209,7 @@ COLUMNS = (
     Column("product", "Product", _product, 4.35),
     Column("parties", "Parties", _parties, 4.35),
     Column("notional", "Notional or quantity", _notional, 8.6, is_right=True),
-    Column("traded", "Trade date", _traded, 6.1),
+    Column("traded", "Trade date", _traded, 5.75),
     Column("first", "First seen", _first, 6.25, ("-first", "first"), is_default=False),
     Column("version", "Version", _version, 4.25, is_right=True, is_default=False),
     Column("group", "Message group", _group, 8, is_default=False),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ class Place:
 
     def attribute(self, name: str, value: str) -> Field:
         """An attribute of the element that was come to."""
-        return Field(f"{self.path}/@{name}", _spoken(name, self.parent), value, self.is_header)
+        return Field(f"{self.path}/@{name}", _spoken(_local(name), self.parent), value, self.is_header)
 
     def _above(self) -> str:
         steps = self.path.split("/")
@@ -173,7 +174,7 @@ def _alike(old: list[etree._Element], new: list[etree._Element]) -> list[Pair]:
 
 
 def _by_place(old: list[etree._Element], new: list[etree._Element]) -> list[Pair]:
-    texts_old, texts_new = [_exact(element) for element in old], [_exact(element) for element in new]
+    texts_old, texts_new = [exact(element) for element in old], [exact(element) for element in new]
     most = min(len(old), len(new))
     head = next((at for at in range(most) if texts_old[at] != texts_new[at]), most)
     tail = next((at for at in range(most - head) if texts_old[-1 - at] != texts_new[-1 - at]), most - head)
@@ -202,8 +203,12 @@ def _key(element: etree._Element) -> str:
     return ""
 
 
-def _exact(element: etree._Element) -> bytes:
-    return etree.tostring(element, method="c14n")
+def exact(element: etree._Element) -> bytes:
+    """An element in a form that is the same for all that state the same, whatever their quotes, prefixes' places and empty tags."""
+    try:
+        return etree.tostring(element, method="c14n")
+    except etree.C14NError:  # libxml2 refuses a namespace that is no absolute URI, such as "urgent"
+        return etree.tostring(deepcopy(element), method="c14n2")
 
 
 def _by_name(elements: Sequence[etree._Element]) -> dict[str, list[etree._Element]]:
@@ -228,7 +233,12 @@ def _fields(element: etree._Element, here: Place) -> Iterator[Field]:
 
 def _own(element: etree._Element, here: Place) -> dict[str, Field]:
     """What an element itself states, by path: its attributes, and its text if it has any or nothing stands in it."""
-    fields = [here.attribute(_local(str(name)), str(value)) for name, value in element.attrib.items()]
+    names = Counter(_local(str(name)) for name in element.attrib)
+    # Of several attributes that differ by namespace alone each is called by its whole name, so that none hides another.
+    fields = [
+        here.attribute(_local(str(name)) if names[_local(str(name))] == 1 else str(name), str(value))
+        for name, value in element.attrib.items()
+    ]
     text = _text(element)
     if text or not len(element):
         fields.append(here.field(text))

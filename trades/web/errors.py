@@ -100,7 +100,8 @@ def _back(request: HttpRequest) -> str:
     if not url_has_allowed_host_and_scheme(came_from, {request.get_host()}, request.is_secure()):
         return resolve_url("blotter")
     parts = urlsplit(came_from)
-    return parts.path + (f"?{parts.query}" if parts.query else "")
+    # A path of two slashes would be the name of another site.
+    return "/" + parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _sentence(exception: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Case, F, OuterRef, Q, Subquery, TextField, Value, When
 from django.utils.safestring import SafeString
@@ -70,7 +70,7 @@ def context_of(lister: Lister, selected: Event, other: Event | None) -> dict[str
     elif tab == "fields":
         context |= _fields(lister, selected, message)
     else:
-        context |= {"transport": transport_of_event(selected, message), "publication": _publication_of(message)}
+        context |= {"transport": transport_of_event(selected, message, reading.as_of), "publication": _publication_of(message)}
     return context
 
 
@@ -155,26 +155,33 @@ def _holds(fact: Fact, sought: str) -> bool:
 # Transport
 
 
-def transport_of_event(event: Event, message: Message) -> list[tuple[str, str | SafeString, bool]]:
-    """The facts of the message's way, with what became of it here: which of the times is the event's, and how long each part took."""
-    facts = trade_view.transport_of(message)
+def transport_of_event(event: Event, message: Message, moment: datetime | None = None) -> list[tuple[str, str | SafeString, bool]]:
+    """The facts of the message's way, with what became of it here: which of the times is the event's, and how long each part took.
+    As known at the moment, None for now: when it was delivered again nobody knows, so that is told of the present alone."""
+    facts = [fact for fact in trade_view.transport_of(message) if moment is None or fact[0] != "Repeated deliveries"]
     at = next(number for number, fact in enumerate(facts) if fact[0] == "Recorded")
     stored = ("Stored as a message", facts[at][1], True)
-    recorded = (f"Recorded as event {event.position}", words.full_tag(event.recorded_at), True)
-    return [*facts[:at], stored, recorded, *_deleted(message), *_stages(message, event), *facts[at + 1 :]]
+    recorded = (f"Recorded as event {event.position}", words.exact_tag(event.recorded_at), True)
+    return [*facts[:at], stored, recorded, *_deleted(message, moment), *_stages(message, event), *facts[at + 1 :]]
 
 
-def _deleted(message: Message) -> Iterator[tuple[str, str | SafeString, bool]]:
-    if message.deleted_at is not None:
-        yield "Deleted from the queue", words.full_tag(message.deleted_at), True
+def _deleted(message: Message, moment: datetime | None) -> Iterator[tuple[str, str | SafeString, bool]]:
+    if message.deleted_at is not None and (moment is None or message.deleted_at <= moment):
+        yield "Deleted from the queue", words.exact_tag(message.deleted_at), True
 
 
 def _stages(message: Message, event: Event) -> Iterator[tuple[str, str | SafeString, bool]]:
     moments = [("in the queue", message.sent_at), ("until stored", message.received_at), ("until recorded", message.recorded_at)]
     ends = [message.received_at, message.recorded_at, event.recorded_at]
-    said = [f"{took(end - start)} {word}" for (word, start), end in zip(moments, ends, strict=True) if start is not None and end > start]
+    spans = zip(moments, ends, strict=True)
+    said = [f"{_exactly(end - start)} {word}" for (word, start), end in spans if start is not None and end > start]
     if said:
         yield "Time in each stage", ", ".join(said), True
+
+
+def _exactly(length: timedelta) -> str:
+    """A length of time, in milliseconds where it is under a second."""
+    return f"{length // timedelta(milliseconds=1)} ms" if length < timedelta(seconds=1) else took(length)
 
 
 # Publication

@@ -40,10 +40,10 @@ ICONS: dict[Group, str] = {
     Group.LATE: "rotate-ccw",
     Group.OVERDUE: "clock",
 }
+# What to do, where it is the same for a whole group.
 NEXT: dict[Group, str] = {
     Group.REJECTED: "Find out why with who rejected it; a correction or a cancellation ends this.",
     Group.DISPUTED: "Compare the terms with the counterparty; the side that is wrong sends a correction.",
-    Group.WAITING: "Correct, replay or discard the message in front.",
     Group.GAP: "Look for what is missing in quarantine, or ask the sender for it.",
     Group.CONFLICT: "Compare the two, and ask the sender which one counts.",
     Group.AFTER_END: "Ask the sender whether the end or this event is wrong.",
@@ -91,6 +91,7 @@ class Section:
     count: str
     rows: Sequence[Row]
     all_href: str
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +178,13 @@ def _why(
         return "", ""
     events = known.events.get(trade.pk, ())
     if group in KINDS:
-        return _caused(KINDS[group], entry, trade, events), NEXT[group]
+        return _caused(KINDS[group], entry, trade, events), ""
     last = next((event for event in events if event.place == trade.event_count), None)
     if group is Group.OVERDUE:
         limit = exceptions.limit_of(trade.status)
         allowed = f"; the limit is {words.duration(limit.limit).removesuffix(' 0 m').removesuffix(' 0 h')}" if limit else ""
         return f"{trade.status.capitalize()} for too long{allowed}.", OVERDUE.get(trade.status, "Find out what it waits for.")
-    return _stated(trade, last), NEXT[group]
+    return _stated(trade, last), ""
 
 
 def _waiting(held: Held) -> tuple[SafeString, SafeString]:
@@ -202,7 +203,7 @@ def _caused(kind: str, entry: Entry, trade: Trade, events: Sequence[Event]) -> S
     for event in events:
         for flag in event.flags:
             if event.recorded_at == entry.since and KIND_OF.get(flag) == kind:
-                return format_html("{}: {}", _event_link(trade, event), FLAG_WORDS[Flag(flag)])
+                return format_html("{}: {}", _event_link(trade, event, "Event"), FLAG_WORDS[Flag(flag)])
     return next(sentence for flag, sentence in FLAG_WORDS.items() if KIND_OF.get(flag) == kind)
 
 
@@ -214,8 +215,8 @@ def _stated(trade: Trade, last: Event | None) -> SafeString | str:
     return format_html("{} by {}{}", word, _event_link(trade, last), said) if last.status else f"{word}."
 
 
-def _event_link(trade: Trade, event: Event) -> SafeString:
-    return format_html('<a href="{}">event {}</a>', TradeAddress(trade.trade_id).event(event.position), event.position)
+def _event_link(trade: Trade, event: Event, word: str = "event") -> SafeString:
+    return format_html('<a href="{}">{} {}</a>', TradeAddress(trade.trade_id).event(event.position), word, event.position)
 
 
 def number(count: int, cut: bool) -> str:

@@ -121,7 +121,8 @@ def _sections(asked: Asked, rows: Sequence[tuple[str, Row]], counts: Counts, mos
             number = exception_view.number(max(counts.of([group], asked.age), len(of_group)), group in counts.cut)
             icon = words.icon(exception_view.ICONS[group])
             all_href = "" if asked.group or counts.of([group], asked.age) <= most else asked.address(group=group.value)
-            sections.append(Section(group.value, exception_view.NAMES[group], icon, number, of_group, all_href))
+            advice = exception_view.NEXT.get(group, "")
+            sections.append(Section(group.value, exception_view.NAMES[group], icon, number, of_group, all_href, advice))
     return sections
 
 
@@ -169,7 +170,7 @@ def exception_act(request: HttpRequest) -> HttpResponse:
     user, now = _me(request), timezone.now()
     act, rows = _wanted(request.POST)
     seen = [row for text in rows if (row := _seen(text))]
-    text = request.POST.get("note", "").strip()
+    text = request.POST.get("note", "").replace("\0", "").strip()
     if complaint := _complaint(act, seen, text):
         return _answer(request, complaint, is_good=False, status=422)
     if act == "note":

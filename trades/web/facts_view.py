@@ -120,8 +120,8 @@ def _party(party: Details) -> SafeString | str:
     if not name and not lei:
         return ""
     said = format_html("{} ", name) if name else ""
-    lei_mark = format_html('<span class="dim">LEI</span> <span class="mono">{}</span> ', lei) if lei else ""
-    return format_html('{}{}<span class="dim">{}</span>', said, lei_mark, words.spaced(role))
+    lei_mark = format_html(' <span class="dim lei">LEI <span class="mono">{}</span></span>', lei) if lei else ""
+    return format_html('{}<span class="dim">{}</span>{}', said, words.spaced(role), lei_mark)
 
 
 def _price(details: Details) -> SafeString | str:

@@ -153,7 +153,7 @@ class Lister:
 
     def _line(self, event: Event) -> str:
         said = [words.spaced(event.event_kind), f"version {event.version}" if event.version is not None else ""]
-        said.append(f"at {words.full(event.event_time)}" if event.event_time else "no time stated")
+        said.append(f"stated {words.full(event.event_time)}" if event.event_time else "no time stated")
         return ", ".join(word for word in said if word)
 
     def _flag(self, flag: str, position: int) -> str:

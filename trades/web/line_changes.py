@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -79,6 +79,15 @@ class _Run:
     new: list[rehearsal.Line] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows that are made as they are asked for, and how many they are at least; or lines that are folded."""
+
+    rows: Iterator[Row]
+    count: int
+    folded: int = 0
+
+
 def line_changes(before: str, after: str, *, unified: bool, unfolded: bool = False) -> Lines:
     """What differs between two texts. The work is bounded, however large they are."""
     runs = _runs(rehearsal.difference(before, after, context=WHOLE))
@@ -92,10 +101,11 @@ def line_changes(before: str, after: str, *, unified: bool, unfolded: bool = Fal
             parts = _folded(run, first=at == 0, last=at == len(runs) - 1, keep=can_open, unfolded=unfolded)
         else:
             number += 1
-            parts = iter([Section(_unified(run, number) if unified else _beside(run, number))])
+            parts = iter([_unified(run, number) if unified else _Part(_beside(run, number), max(len(run.old), len(run.new)))])
         for part in parts:
-            sections.append(replace(part, rows=part.rows[: max(0, room)]))
-            room -= len(part.rows)
+            rows = list(islice(part.rows, max(0, room)))
+            sections.append(Section(rows, part.folded))
+            room -= max(part.count, len(rows))
     return Lines([part for part in sections if part.rows or part.folded], changed, changes, max(0, -room), can_open)
 
 
@@ -105,7 +115,7 @@ def canonical(text: str) -> str:
     if root is None:
         return text
     etree.indent(root)
-    return str(etree.tostring(root, method="c14n").decode())
+    return compare.exact(root).decode()
 
 
 def formatted(text: str) -> str:
@@ -132,32 +142,28 @@ def _runs(lines: Sequence[rehearsal.Line]) -> list[_Run]:
     return runs
 
 
-def _folded(run: _Run, *, first: bool, last: bool, keep: bool, unfolded: bool) -> Iterator[Section]:
+def _folded(run: _Run, *, first: bool, last: bool, keep: bool, unfolded: bool) -> Iterator[_Part]:
     """A run of equal lines, its middle folded where it is long."""
     count = len(run.old)
     if unfolded or count < FOLDED_FROM:
-        yield Section(_equal(run.old))
+        yield _Part(_equal(run.old), count)
         return
     low, high = (0 if first else AROUND), count - (0 if last else AROUND)
-    yield Section(_equal(run.old[:low]))
-    yield Section(_equal(run.old[low:high]) if keep else [], high - low)
-    yield Section(_equal(run.old[high:]))
+    yield _Part(_equal(run.old[:low]), low)
+    yield _Part(_equal(run.old[low:high] if keep else []), high - low if keep else 0, high - low)
+    yield _Part(_equal(run.old[high:]), count - high)
 
 
-def _equal(lines: Sequence[rehearsal.Line]) -> list[Row]:
-    rows = []
+def _equal(lines: Sequence[rehearsal.Line]) -> Iterator[Row]:
     for line in lines:
         html = _highlighted(line.text)
-        rows.append(Row(Side(line.old or 0, "", "", "", html), Side(line.new or 0, "", "", "", html)))
-    return rows
+        yield Row(Side(line.old or 0, "", "", "", html), Side(line.new or 0, "", "", "", html))
 
 
-def _beside(run: _Run, number: int) -> list[Row]:
-    rows = []
+def _beside(run: _Run, number: int) -> Iterator[Row]:
     for at, (old, new) in enumerate(_paired(run)):
         of_old, of_new = _marks(old, new)
-        rows.append(Row(_side(old, of_old), _side(new, of_new), number if at == 0 else 0))
-    return rows
+        yield Row(_side(old, of_old), _side(new, of_new), number if at == 0 else 0)
 
 
 def _paired(run: _Run) -> Iterator[tuple[rehearsal.Line | None, rehearsal.Line | None]]:
@@ -175,10 +181,16 @@ def _element(line: str) -> str:
     return found[0] if found else line
 
 
-def _unified(run: _Run, number: int) -> list[Row]:
-    rows = _beside(run, 0)
+def _unified(run: _Run, number: int) -> _Part:
+    return _Part(_one_under_another(run, number), len(run.old) + len(run.new))
+
+
+def _one_under_another(run: _Run, number: int) -> Iterator[Row]:
+    # Of a longer run no more is shown.
+    rows = list(_beside(_Run(False, run.old[:SHOWN_LINES], run.new[:SHOWN_LINES]), 0))
     alone = [*(Row(old=row.old) for row in rows if row.old), *(Row(new=row.new) for row in rows if row.new)]
-    return [replace(alone[0], change=number), *alone[1:]]
+    yield replace(alone[0], change=number)
+    yield from alone[1:]
 
 
 def _side(line: rehearsal.Line | None, marks: Sequence[bool]) -> Side | None:

@@ -187,6 +187,11 @@ def ask_again(request: HttpRequest) -> HttpResponse:
     return redirect("quarantine")
 
 
+def _waiting_text(chosen: Ticked) -> str:
+    count, verb = words.plural(chosen.waiting, "message"), "waits" if chosen.waiting == 1 else "wait"
+    return f"{count} {verb} behind {'it' if len(chosen.fitting) == 1 else 'them'}."
+
+
 def confirming(chosen: Ticked, verb: str, now: datetime) -> dict[str, Any]:
     """What a page shows of the ticked messages before anything is done."""
     rows: list[Row] = listed(chosen.fitting, now)
@@ -196,7 +201,7 @@ def confirming(chosen: Ticked, verb: str, now: datetime) -> dict[str, Any]:
         "rows": rows,
         "count": count,
         "others": listed(chosen.others, now),
-        "waiting_text": f"{words.plural(chosen.waiting, 'message')} {'waits' if chosen.waiting == 1 else 'wait'} behind them.",
+        "waiting_text": _waiting_text(chosen),
         "button": f"{verb} {count}",
     }
 

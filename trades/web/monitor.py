@@ -95,7 +95,7 @@ def row_of(worker: Worker, now: datetime) -> Row:
         pid=worker.pid,
         state=SILENT if is_silent else STATES[worker.state],
         heard=words.age_tag(worker.seen_at, now),
-        polled=words.age_tag(worker.last_poll_at, now) if worker.last_poll_at else words.ABSENT,
+        polled=format_html("{} ago", words.age_tag(worker.last_poll_at, now)) if worker.last_poll_at else words.ABSENT,
         started=words.time_tag(worker.started_at, now),
         version=worker.version,
         received=f"{worker.received:,}",
@@ -128,4 +128,5 @@ def _number(figure: int | None) -> str:
 
 def _last_failure() -> Publication | None:
     """The oldest publication that could not be sent, which the others wait behind."""
-    return Publication.objects.unsent().exclude(last_error="").only("id", "last_error", "attempts", "created_at", "publication_id").first()
+    failed = Publication.objects.unsent().exclude(last_error="").only("id", "last_error", "attempts", "created_at", "publication_id")
+    return failed.order_by("queue", "id").first()  # as the partial index is; by id alone every row ever sent would be passed

@@ -11,7 +11,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from trades.models import Trade
 from trades.web.addresses import TradeAddress
-from trades.web.trade_query import TradeQuery
+from trades.web.saved_views import query_of
 
 MOST_COUNTED = 200  # places of a list that are counted
 
@@ -35,11 +35,12 @@ def listed_query(request: HttpRequest) -> str | None:
     return query if path in {request.build_absolute_uri(reverse(name)) for name in ("blotter", "trades")} else None
 
 
-def listed(trade: Trade, query: str | None, *, me: str = "") -> Listed | None:
-    """The trade's neighbours in the list with this query, None where it was opened from none. Two queries at most."""
+def listed(request: HttpRequest, trade: Trade, query: str | None) -> Listed | None:
+    """The trade's neighbours in the list with this query, None where it was opened from none. Three queries at most: for the saved view,
+    what few match, and the neighbours."""
     if query is None:
         return None
-    found = TradeQuery(QueryDict(query), me=me)
+    found = query_of(request, params=QueryDict(query))
     rows, ordering = found.apply(Trade.objects.all()), found.ordering
     before = rows.filter(ordering.beyond(ordering.value(trade), trade.pk, later=False))
     after = rows.filter(ordering.beyond(ordering.value(trade), trade.pk, later=True))
@@ -57,7 +58,7 @@ def listed(trade: Trade, query: str | None, *, me: str = "") -> Listed | None:
     place = len(rows_before) + 1
     said = f"{place:,} in this list" if place <= MOST_COUNTED else f"beyond {MOST_COUNTED:,} in this list"
     previous = _address(rows_before[0], query) if rows_before else ""
-    return Listed(reverse("blotter") + (f"?{query}" if query else ""), said, previous, following)
+    return Listed(reverse("trades") + (f"?{query}" if query else ""), said, previous, following)
 
 
 def _address(trade: Trade, query: str) -> str:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from trades import sqs
+from trades.exceptions import open_count
 from trades.web import health
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class QueueFigures:
 
 
 def look(last: Reading | None = None, now: datetime | None = None) -> Reading:
-    """Look at the database, in one query; in a second one at the workers, if they have reported since the last look.
+    """Look at the database, in one query; now and then, as often as workers report, in two more at them and at the exceptions.
     Raises DatabaseError."""
     now = now or timezone.now()
     with connection.cursor() as cursor:
@@ -81,17 +82,17 @@ def look(last: Reading | None = None, now: datetime | None = None) -> Reading:
         *counted, sent_at, unsent_since = cursor.fetchone()
     digest = hashlib.sha256(repr(counted).encode()).hexdigest()[:12]
     if last and now - last.workers_at < WORKERS_EVERY:
-        workers, lost, workers_at = last.workers, last.lost_workers, last.workers_at
+        workers, lost, exceptions, workers_at = last.workers, last.lost_workers, last.exceptions, last.workers_at
     else:
         found = health.summed(health.newest_workers(), now)
-        workers, lost, workers_at = found.running, found.lost, now
+        workers, lost, exceptions, workers_at = found.running, found.lost, open_count(), now
     return Reading(
         mark=f"{digest}.{int(now.timestamp()) // SAFETY_SECONDS}",
         newest=_moment(counted[0]),
         messages=counted[1] or 0,
         unsent=counted[-3],
         quarantined=counted[-2],
-        exceptions=counted[-1],
+        exceptions=exceptions,
         newest_sent_at=_moment(sent_at),
         oldest_unsent=_moment(unsent_since),
         workers=workers,

@@ -46,6 +46,8 @@ DONE: dict[str, str] = {
     AuditEntry.Action.DISCARD: "Discarded",
     AuditEntry.Action.UNDO_DISCARD: "Discard undone",
     AuditEntry.Action.HELD: "Held behind an earlier message",
+    AuditEntry.Action.PUBLISH: "Published",
+    AuditEntry.Action.WITHDRAW: "Withdrawn",
 }
 
 BECAME: dict[str, str] = {

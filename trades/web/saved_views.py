@@ -20,6 +20,7 @@ from trades.web.trade_query import TradeQuery
 
 MOST = 30  # views of one person
 LONGEST = 4_000  # characters
+EVERYTHING = "sort=-updated"  # what a view without filters says: one that said nothing would be no view
 
 
 class ViewForm(forms.Form):
@@ -35,13 +36,14 @@ def own_views(request: HttpRequest) -> Sequence[SavedView]:
     return list(SavedView.objects.filter(user=request.user.pk).order_by("name")) if request.user.is_authenticated else []
 
 
-def query_of(request: HttpRequest, own: Sequence[SavedView] | None = None) -> TradeQuery:
-    """The reading of an address, with the saved view that it may name."""
-    name = request.GET.get("view", "")
+def query_of(request: HttpRequest, own: Sequence[SavedView] | None = None, params: QueryDict | None = None) -> TradeQuery:
+    """The reading of an address, or of the parameters of another, with the saved view that it may name."""
+    params = request.GET if params is None else params
+    name = params.get("view", "")
     if own is None:
         own = own_views(request) if name else ()
     saved = next((view.query for view in own if view.name == name), "")
-    return TradeQuery(request.GET, me=request.user.get_username(), saved=saved)
+    return TradeQuery(params, me=request.user.get_username(), saved=saved)
 
 
 @needs(SEE)
@@ -58,7 +60,7 @@ def views(request: HttpRequest) -> HttpResponse:
         SavedView.objects.filter(user=request.user.pk, name=name).delete()
         messages.success(request, f"The view {name} is gone.")
         return redirect("trades")
-    return _keep(request, name, TradeQuery(QueryDict(form.cleaned_data["query"])).as_view())
+    return _keep(request, name, TradeQuery(QueryDict(form.cleaned_data["query"])).as_view() or EVERYTHING)
 
 
 def _keep(request: HttpRequest, name: str, query: str) -> HttpResponse:

@@ -58,11 +58,12 @@ class SignIn(LoginView):
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "POST"])
 def session(request: HttpRequest) -> HttpResponse:
-    """For scripts: whether the session still holds (204, or 401 with a token to sign in with), and signing in again."""
+    """For scripts: whether the session still holds (204 with a token for forms, or 401 with one to sign in with), and signing in."""
     if request.method == "POST":
         return _sign_in_again(request)
     if request.user.is_authenticated:
-        return HttpResponse(status=204, headers={"X-Signed-In": quote(request.user.get_username())})
+        name = quote(request.user.get_username())
+        return HttpResponse(status=204, headers={"X-Signed-In": name, "X-CSRF-Token": get_token(request)})
     return JsonResponse({"token": get_token(request)}, status=401)
 
 

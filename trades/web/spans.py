@@ -87,11 +87,16 @@ def _days(first: date, last: date, word: str) -> Span:
 def _end(text: str, moments: bool) -> datetime | None:
     if not text:
         return None
-    return _moment(text, moments) + (DAY if len(text) == len("2026-11-20") else timedelta())
+    return _moment(text, moments) + (DAY if _is_day(text) else timedelta())
 
 
 def _moment(text: str, moments: bool) -> datetime:
-    if not moments or len(text) == len("2026-11-20"):
+    if not moments or _is_day(text):
         return datetime.combine(date.fromisoformat(text), time(), UTC)
     moment = datetime.fromisoformat(text)
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _is_day(text: str) -> bool:
+    """Whether a text states a day alone, also in a shorter form of ISO 8601: "20261120"."""
+    return len(text) <= len("2026-11-20")

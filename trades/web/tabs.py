@@ -65,10 +65,12 @@ def tabs(query: TradeQuery, own: Iterable[SavedView], person: int | None, counts
     """The tabs, with the one that the address shows marked."""
     asked = {key: query.values(key) for key in NARROWING if query.values(key)}
     view_name = query.params.get("view", "")
+    of_everybody = views(person)
+    current = next((view.key for view in of_everybody if asked == dict(QueryDict(view.query.removeprefix("?")).lists())), "all")
     shown = []
-    for view in views(person):
+    for view in of_everybody:
         filters = QueryDict(view.query.removeprefix("?"))
-        is_current = not query.view and asked == dict(filters.lists())
+        is_current = not query.view and view.key == current
         count = counts[f"tab {view.key}"]
         shown.append(Tab(view.key, view.name, count, view.tone if count else "", _href(query, filters), is_current))
     shown.insert(1, Tab("exceptions", "Exceptions", exceptions, "bad" if exceptions else "", reverse("exceptions")))

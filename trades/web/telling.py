@@ -124,7 +124,9 @@ class Telling:
     @cached_property
     def flagged(self) -> int:
         """How many events have something out of place."""
-        return sum(bool(chapter.flags or known.flags) for known, chapter in zip(self.events, self.chapters, strict=True))
+        # Of the stored flags only those of arrival: the others may be of events that were not known yet.
+        found = zip(self.events, self.chapters, strict=True)
+        return sum(bool(chapter.flags or retelling.of_arrival(known.flags)) for known, chapter in found)
 
     @cached_property
     def overtaken(self) -> list[int]:

@@ -57,11 +57,8 @@ class Hop:
 
     @property
     def when(self) -> SafeString:
-        """The moment, in full; its title has the milliseconds."""
-        if self.at is None:
-            return words.ABSENT
-        exact = f"{words.full(self.at).removesuffix(' UTC')}.{self.at.microsecond // 1000:03} UTC"
-        return format_html('<time datetime="{}" title="{}">{}</time>', f"{self.at:%Y-%m-%dT%H:%M:%S.%fZ}", exact, words.full(self.at))
+        """The moment to the millisecond."""
+        return words.exact_tag(self.at)
 
 
 def hops_of(story: Story) -> list[Hop]:
@@ -105,7 +102,8 @@ def _handing_in(story: Story) -> Iterator[Hop]:
         facts.append(Fact("Part", f"message {story.publication.part:,} of {story.parts:,} in the file"))
     yield Hop("Handed in", "upload", "done", said, upload.created_at, facts)
     yield _checked(story, upload)
-    yield from (_act(entry, None) for entry in story.audit if entry.action in DECISIONS)
+    if story.publication or not story.refusals:
+        yield from (_act(entry, None) for entry in story.audit if entry.action in DECISIONS)
     if upload.stage == Upload.Stage.REVIEW and not story.publication and not story.refusals:
         yield Hop("Published", "send", "next", "Waits in review for a person to publish or withdraw it.")
 
@@ -153,7 +151,7 @@ def _sending(story: Story) -> Iterator[Hop]:
     at = publication.sent_at
     if message is not None and message.sent_at is not None:
         at = message.sent_at
-        facts.append(Fact("Answer stored", words.full_tag(publication.sent_at)))
+        facts.append(Fact("Answer stored", words.exact_tag(publication.sent_at)))
     yield Hop("Accepted by SQS", "send", "done", f"On attempt {max(1, publication.attempts):,}.", at, facts)
 
 

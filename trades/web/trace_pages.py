@@ -12,8 +12,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.views.decorators.http import require_safe
 
+from trades.models import Trade
 from trades.web import trace_story, words
 from trades.web.access import SEE, needs
+from trades.web.addresses import TradeAddress
 from trades.web.fragments import fragment, nothing_new, wants_fragment
 from trades.web.trace import way_of
 from trades.web.trace_find import LONGEST, find
@@ -37,8 +39,15 @@ def trace(request: HttpRequest) -> HttpResponse:
         "found": found,
         "hits": [(hit, words.full_tag(hit.at)) for hit in found.hits],
         "is_too_long": len(text) > LONGEST,
+        "trade": _trade_of(text) if text and not found.hits else "",
     }
     return fragment(render(request, "trades/trace_find.html", context))
+
+
+def _trade_of(text: str) -> str:
+    """The address of the trade with this id, "" if there is none."""
+    is_id = len(text) <= LONGEST and "\x00" not in text
+    return TradeAddress(text).page() if is_id and Trade.objects.filter(trade_id=text).exists() else ""
 
 
 @needs(SEE)

@@ -90,7 +90,7 @@ def _page_of(request: HttpRequest, meant: Meant, shown: Trade, position: int | N
     lister.load(wanted, [compared])
     selected = lister.rows.get(wanted)
     context = trade_view.context_of(lister, selected, meant) | _reading_context(lister, selected) | {"notes": notes}
-    context["listed"] = listed(shown, reading.listed, me=request.user.get_username())
+    context["listed"] = listed(request, shown, reading.listed)
     if reading.as_of is None:
         context |= _watch(meant.address, shown, reading)
     if selected:

@@ -140,9 +140,7 @@ class TradeQuery:
         if self.few is not None or self.filters.q:
             return None
         first, *others = self.filters.legs(self.names)
-        is_in_one_index = self.filters.is_unfinished_in_statuses or (len(self.filters.stated) <= 1 and not self.filters.flagged)
-        rows = first.union(*others, all=True) if others else first
-        return counting.Leg(rows, counting.BOUND if is_in_one_index else counting.LOW_BOUND)
+        return counting.Leg(first.union(*others, all=True) if others else first)
 
     def total(self, counted: counting.Counted | None) -> counting.Counted:
         """How many trades match."""

@@ -155,19 +155,19 @@ def lifecycle_steps(telling: Telling, now: datetime) -> list[Step]:
     shown = [step for step in STEPS if step in ALWAYS_SHOWN or STEPS.index(step) <= at]
     steps, last = [], None
     for step in shown:
-        kind = ("now" if step is current else "done") if step in reached and STEPS.index(step) <= at else ""
+        kind = ("now" if step is current and not is_over else "done") if step in reached and STEPS.index(step) <= at else ""
         missing = "not seen" if STEPS.index(step) < at else ""
         when = _since(reached[step], last, now) if kind else missing
         last = reached[step] if kind else last
-        steps.append(Step(step.value.capitalize(), kind, when, step is current))
+        steps.append(Step(step.value.capitalize(), kind, when, step is current and not is_over))
     if current is not None and current not in STEPS:
         since = reached.get(current)
         when = "" if since is None else _since(since, last, now) if is_over else format_html("{} here", took(now - since))
-        steps.append(Step(current.value.capitalize(), "bad", when, True))
+        steps.append(Step(current.value.capitalize(), "bad", when, not is_over))
         last = since or last
     if (state := standing.state) in ENDS:
         ended = ended_at(telling)
-        steps.append(Step(ENDS[state], "bad" if state is State.CANCELLED else "done", _since(ended, last, now) if ended else "", False))
+        steps.append(Step(ENDS[state], "bad" if state is State.CANCELLED else "done", _since(ended, last, now) if ended else "", True))
     return steps
 
 
@@ -207,9 +207,9 @@ def transport_of(message: Message) -> list[tuple[str, str | SafeString, bool]]:
         ("Message group", message.group_id, True),
         ("Deduplication id", message.deduplication_id or words.ABSENT, bool(message.deduplication_id)),
         ("Sequence number", message.sequence_number.lstrip("0") or words.ABSENT, bool(message.sequence_number)),
-        ("Sent", words.full_tag(message.sent_at), message.sent_at is not None),
-        ("Received", words.full_tag(message.received_at), True),
-        ("Recorded", words.full_tag(message.recorded_at), True),
+        ("Sent", words.exact_tag(message.sent_at), message.sent_at is not None),
+        ("Received", words.exact_tag(message.received_at), True),
+        ("Recorded", words.exact_tag(message.recorded_at), True),
         ("Receive count", str(message.receive_count), True),
         ("Received first by", message.worker or words.ABSENT, bool(message.worker)),
         ("Repeated deliveries", f"{message.repeats}", True),

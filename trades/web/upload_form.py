@@ -83,7 +83,12 @@ class UploadForm(forms.Form):
         return self.cleaned_data
 
     def _read(self, files: list[UploadedFile[Any]], pasted: str) -> None:
-        self.documents = [document for file in files for document in documents_of(file)]
+        self.documents, room = [], most_together()
+        for file in files:
+            found = documents_of(file, most_bytes=room)
+            self.documents += found
+            # Archives share what may be expanded: each by itself could fill the memory that all together may take.
+            room = max(0, room - sum(len(document.content) for document in found))
         if pasted.strip():
             self.documents.append(IncomingDocument(PASTED_NAME, encode_pasted(pasted)))
         if len(self.documents) > settings.TRADES_MAX_UPLOAD_FILES:
@@ -100,7 +105,9 @@ def documents_of(
     if not fits(file):
         return [IncomingDocument(name, b"", size)]
     if not archives.is_zip(name, file):
-        return [IncomingDocument(name, file.read())]
+        # A request may name the file otherwise than the form that it came in.
+        is_small = size <= settings.TRADES_MAX_DOCUMENT_BYTES
+        return [IncomingDocument(name, file.read() if is_small else b"", size)]
     files = settings.TRADES_MAX_UPLOAD_FILES if most_files is None else most_files
     return archives.expanded(name, file, size, most_files=files, most_bytes=most_together() if most_bytes is None else most_bytes)
 

@@ -27,7 +27,11 @@ STALE = timedelta(minutes=10)
 MOST_EVENTS = 5  # of one message that are told
 UNCHECKED = Badge("Not checked", "", "clock")
 UNREHEARSED = Badge("Not rehearsed", "", "clock")
-OUTCOMES = {**words.OUTCOMES, NOT_REHEARSED: UNREHEARSED, "QUARANTINED": Badge("To quarantine", "bad", "circle-x")}
+OUTCOMES = {
+    **words.OUTCOMES, NOT_REHEARSED: UNREHEARSED, "RECORDED": Badge("To record", "ok", "circle-check"),
+    "HELD": Badge("To hold", "warn", "clock"), "QUARANTINED": Badge("To quarantine", "bad", "circle-x"),
+}  # fmt: skip
+FOLLOWS = "It follows a message of its group here that is not good; without that one it would come to something else."
 SHOWN = ("all", "good", "warnings", "other", "refused", "reference")
 
 
@@ -218,6 +222,7 @@ def _told(effect: Mapping[str, Any], events: list[dict[str, Any]]) -> list[SafeS
     outcome = effect.get("outcome")
     if outcome == "RECORDED":
         more = [f"And {words.plural(len(events) - MOST_EVENTS, 'further event')}."] if len(events) > MOST_EVENTS else []
+        more += [FOLLOWS] if effect.get("follows") else []
         return [*(_turn(event, name=len(events) > 1) for event in events[:MOST_EVENTS]), *more]
     if outcome == "DUPLICATE":
         return ["The history has this content already, or an earlier message of this upload brings it; it would have no effect."]

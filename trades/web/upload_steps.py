@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from trades import deciding, foretelling, handing_in
 from trades.deciding import Choice
 from trades.handing_in import IncomingDocument
-from trades.models import Document, Refusal, Upload
+from trades.models import Document, Publication, Refusal, Upload
 from trades.web import errors, upload_form, words
 from trades.web.access import PUBLISH, needs
 from trades.web.archives import shown_name
@@ -46,7 +46,7 @@ def upload_files(request: HttpRequest, pk: int) -> HttpResponse:
     if upload.created_by_id != request.user.pk:
         raise PermissionDenied("Only the person who began an upload adds files to it.")
     place = request.POST.get("position", "")
-    if not (place.isascii() and place.isdigit() and 0 < int(place[:9]) <= settings.TRADES_MAX_UPLOAD_FILES):
+    if not (place.isascii() and place.isdigit() and len(place) < 10 and 0 < int(place) <= settings.TRADES_MAX_UPLOAD_FILES):
         return errors.refused(request, 400, f"A position from 1 to {settings.TRADES_MAX_UPLOAD_FILES} is needed.")
     first = int(place) * STEP
     if answer := _standing(upload, first):
@@ -131,11 +131,12 @@ def upload_decide(request: HttpRequest, pk: int) -> HttpResponse:
     except deciding.Conflict as conflict:
         messages.warning(request, str(conflict))
     else:
-        messages.success(request, _told(upload, Choice(choice), decision))
+        unsent = Publication.objects.filter(document__upload=upload, state=Publication.State.PENDING).count()
+        (messages.warning if unsent else messages.success)(request, _told(upload, Choice(choice), decision, unsent))
     return redirect("upload", pk)
 
 
-def _told(upload: Upload, choice: Choice, decision: deciding.Decision) -> str:
+def _told(upload: Upload, choice: Choice, decision: deciding.Decision, unsent: int) -> str:
     """What was decided, in a sentence or two."""
     if choice is Choice.NONE:
         return "Nothing was published. The files are kept with the upload."
@@ -144,4 +145,6 @@ def _told(upload: Upload, choice: Choice, decision: deciding.Decision) -> str:
         said.append(f"{words.plural(decision.left_out, 'message')} {'was' if decision.left_out == 1 else 'were'} left out.")
     if refused := upload.documents.filter(refusals__isnull=False).distinct().count():
         said.append(f"{words.plural(refused, 'file')} {'was' if refused == 1 else 'were'} refused.")
+    if unsent:
+        said.append(f"The queue has not taken {unsent:,} of them yet; the outbox keeps {'it' if unsent == 1 else 'them'} and tries again.")
     return " ".join(said)

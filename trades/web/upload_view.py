@@ -339,7 +339,8 @@ def _standing(publication: Publication, arrived: Mapping[str, Any] | None) -> tu
     if arrived is not None:
         return words.OUTCOMES[arrived["outcome"]], _progress(arrived), LETTERS[Outcome(arrived["outcome"])]
     if publication.state == Publication.State.PENDING:
-        said = f"{publication.last_error or 'Not sent yet.'} It stays in the outbox; the relay sends it when the queue answers."
+        why = f"{publication.last_error.rstrip('. ')}." if publication.last_error else "Not sent yet."
+        said = f"{why} It stays in the outbox; the relay sends it when the queue answers."
         return words.WAITING, said, "e" if publication.last_error else "w"
     return words.ON_ITS_WAY, "Waiting for a worker to record it.", "s"
 

@@ -155,6 +155,15 @@ def full_tag(moment: datetime | None) -> SafeString:
     return ABSENT if moment is None else format_html('<time datetime="{}">{}</time>', _machine(moment), full(moment))
 
 
+def exact_tag(moment: datetime | None) -> SafeString:
+    """A time element with the full form to the millisecond as its text: "20 Nov 2026 14:32:07.402 UTC"."""
+    if moment is None:
+        return ABSENT
+    moment = moment.astimezone(UTC)
+    shown = f"{day(moment)} {moment:%H:%M:%S}.{moment.microsecond // 1000:03} UTC"
+    return format_html('<time datetime="{}">{}</time>', f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}", shown)
+
+
 def age_tag(moment: datetime, now: datetime) -> SafeString:
     """How long ago, as a time element that the browser keeps current."""
     return format_html('<time datetime="{}" title="{}" data-age>{}</time>', _machine(moment), full(moment), duration(now - moment))

@@ -56,9 +56,9 @@ def xml_view(text: str, *, marked: int | None = None) -> XmlView:
 
 
 def excerpt(content: bytes, line: int, column: int | None) -> Excerpt | None:
-    """The line of a document that an error is in, cut around the column; None when the document has no such line."""
+    """The line of a document that an error is in, cut around the column; None when the document has no such line or it is blank."""
     lines = _decoded(content).split("\n")
-    if not 1 <= line <= len(lines):
+    if not 1 <= line <= len(lines) or not lines[line - 1].strip():
         return None
     text = "".join(character if character.isprintable() else " " for character in lines[line - 1].rstrip("\r"))
     at = min(max(column or 1, 1), len(text) + 1) - 1

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from trades import publishing, sqs
-from trades.handing_in import REFERENCE, IncomingDocument
+from trades.handing_in import REFERENCE, Groups, IncomingDocument
 from trades.management.database import require_database
 from trades.models import Document, Publication, Refusal, Upload
 
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         self._check_queue(options["queue"])
         require_database()
         upload = publishing.begin(source=Upload.Source.COMMAND, user=None, now=timezone.now())
-        self.complete, self.as_json = True, options["as_json"]
+        self.complete, self.as_json, self.groups = True, options["as_json"], Groups()
         with Progress(console=Console(stderr=True), disable=len(paths) < MANY or not sys.stderr.isatty()) as progress:
             task = progress.add_task("Publishing", total=len(paths))
             for chunk in publishing.chunks(paths, publishing.STORE_CHUNK):
@@ -107,7 +107,8 @@ class Command(BaseCommand):
                 raise CommandError(f"{name}: there is no such file or folder.")
 
     def _publish(self, upload: Upload, files: list[tuple[str, Path | None]], queue: str, group: str | None) -> None:
-        documents = publishing.store(upload, [self._read(*file) for file in files], queue=queue, group=group, now=timezone.now())
+        read = [self._read(*file) for file in files]
+        documents = publishing.store(upload, read, queue=queue, group=group, groups=self.groups, now=timezone.now())
         problem = publishing.deliver(queue, clock=timezone.now, patience=PATIENCE_SECONDS).problem
         ids = [document.pk for document in documents]
         parts = (

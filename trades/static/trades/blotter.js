@@ -22,9 +22,31 @@
     for (const field of fields) field.disabled = true;
     setTimeout(() => { for (const field of fields) field.disabled = false; });
   }
+  // The links and forms around the list were made for the text that the page came with; what was typed since counts.
+  function withText(query) {
+    const params = new URLSearchParams(query), asked = new URLSearchParams(location.search).get("q");
+    if (asked === null) params.delete("q");
+    else params.set("q", asked);
+    return params;
+  }
+  main.addEventListener("submit", (event) => {
+    const form = event.target, kept = form.querySelector("input[name=query]");
+    if (kept) {
+      const params = new URLSearchParams(kept.value);
+      if (text.value.trim()) params.set("q", text.value.trim());
+      else params.delete("q");
+      kept.value = params;
+    }
+    if (!form.matches("#columns form")) return;
+    for (const field of form.querySelectorAll("input[name=q]")) field.remove();
+    const asked = withText("").get("q");
+    if (asked !== null) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "q", value: asked }));
+  });
   main.addEventListener("click", (event) => {
+    const own = event.target.closest(".filters a[href^='?']");
+    if (own) own.search = withText(own.search);
     const drop = event.target.closest("a[data-drop], a[data-choose]");
-    if (drop && !new URLSearchParams(location.search).has("view")) {
+    if (drop && !event.ctrlKey && !event.metaKey && !event.shiftKey && !new URLSearchParams(location.search).has("view")) {
       event.preventDefault();
       location.search = addressed((params) => {
         if (drop.dataset.drop) params.delete(drop.dataset.drop);
@@ -53,17 +75,25 @@
 
   // The text filters while it is typed; the address follows without an entry in the history.
   const text = document.getElementById("filter-text");
-  let typing = 0;
+  let typing = 0, isAsking = false;
   text.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => {
-      const address = addressed((params) => { if (text.value.trim()) params.set("q", text.value.trim()); else if (params.has("view")) params.set("q", ""); else params.delete("q"); });
-      htmx.ajax("GET", location.pathname + address, { source: "#results", target: "#results", select: "#results", swap: "outerHTML" }).then(() => {
-        history.replaceState(null, "", address);
-        said();
-      });
-    }, 250);
+    typing = setTimeout(ask, 250);
   });
+  // One after the other: htmx drops what is asked for a list that an answer replaces meanwhile.
+  async function ask() {
+    if (isAsking) return;
+    isAsking = true;
+    let sought;
+    do {
+      sought = text.value;
+      const address = addressed((params) => { if (text.value.trim()) params.set("q", text.value.trim()); else if (params.has("view")) params.set("q", ""); else params.delete("q"); });
+      await htmx.ajax("GET", location.pathname + address, { source: "#results", target: "#results", select: "#results", swap: "outerHTML" }).catch(() => {});
+      history.replaceState(null, "", address);
+      said();
+    } while (text.value !== sought);
+    isAsking = false;
+  }
   function said() {
     const foot = document.querySelector("#foot .tnum");
     if (foot) portal.announce(foot.textContent.trim());
@@ -80,6 +110,7 @@
     if (event.target.id !== "rows") return;
     const shown = rows().map((row) => `${row.id}.${row.dataset.v}`);
     event.detail.headers["X-Shown"] = [event.target.dataset.version, ...shown].join(" ");
+    event.detail.headers["X-Columns"] = event.target.dataset.columns;
   });
   document.addEventListener("htmx:beforeRequest", (event) => {
     const isRefresh = event.target.id === "rows";
@@ -203,7 +234,7 @@
   });
   // A link does nothing on Space, so it is free for the preview.
   main.addEventListener("keydown", (event) => {
-    if (event.key !== " " || !event.target.matches("#rows a.id") || (portal.keys && !portal.keys.isOn())) return;
+    if (event.key !== " " || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || !event.target.matches("#rows a.id") || (portal.keys && !portal.keys.isOn())) return;
     event.preventDefault();
     toggle(event.target.closest("tr"));
   });
@@ -266,7 +297,8 @@
   }
   main.addEventListener("click", (event) => {
     if (event.target.id === "copy-ids") {
-      portal.copy(ticks().filter((each) => each.checked).map((each) => each.closest("tr").querySelector("a.id").textContent).join("\n"));
+      const ids = ticks().filter((each) => each.checked).map((each) => each.closest("tr").querySelector("a.id").textContent);
+      portal.copy(ids.join("\n"), ids.length > 1 ? `${ids.length} ids copied.` : "");
     }
   });
 

@@ -61,7 +61,7 @@
       if (!text) list.prepend(recent());
       choose(list.querySelector("[data-exact]"));
       const count = options().length;
-      tell(text && count <= 1 ? "No id starts with this, and no file name." : "", text ? `${count} found.` : "");
+      tell(text && count <= 1 ? "No id and no file name starts with this." : "", text ? `${count} found.` : "");
     } catch (error) {
       if (error.name !== "AbortError") tell("Quick find did not answer. Try again in a moment.");
     }

@@ -57,7 +57,7 @@
     return true;
   }
 
-  // The browser closes dialogs and popovers itself; then what folds out; then what pages add (clear ticks), the last one first.
+  // The browser closes dialogs and popovers itself; then what folds out; then what pages add (clear ticks), the last one first. A search field is left.
   function escape(event, target) {
     forget();
     if (document.querySelector("dialog[open], [popover]:popover-open")) return;
@@ -66,6 +66,9 @@
       folded.open = false;
       folded.querySelector("summary").focus();
       event.preventDefault();
+    } else if (target.matches("input[type=search]")) {
+      event.preventDefault(); // else the browser empties the field, and with it the filter
+      target.blur();
     } else if (!target.closest(TYPING)) {
       known.filter((entry) => entry.key === "Escape").reverse().some((entry) => run(entry, event));
     }

@@ -53,9 +53,13 @@ function announce(sentence) {
   if (region) region.textContent = sentence;
 }
 
-async function copy(text) {
-  await navigator.clipboard.writeText(text);
-  announce("Copied.");
+async function copy(text, told = "") {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    return toast("The browser does not allow copying here. Select the text and copy it.", { error: true });
+  }
+  toast(told || (text.length > 60 || text.includes("\n") ? "Copied." : `Copied ${text}.`));
 }
 
 // Toasts: what your own action led to. They go after a while, unless somebody reads them; errors stay.
@@ -173,32 +177,6 @@ document.addEventListener("quarantined", (event) => {
   }
 });
 
-// Upload: what was chosen, what is wrong with it before sending, and dropping files on the area.
-for (const input of document.querySelectorAll("input[type=file][data-most-bytes]")) {
-  const area = input.closest(".drop");
-  const list = document.getElementById(input.dataset.list);
-  const describe = () => {
-    list.replaceChildren(...Array.from(input.files, (file) => {
-      const item = document.createElement("li");
-      const large = file.size > Number(input.dataset.mostBytes);
-      item.textContent = `${file.name}, ${file.size.toLocaleString("en")} bytes${large ? ": too large, it will be left out" : ""}${file.size ? "" : ": empty"}`;
-      if (large || !file.size) item.className = "flag";
-      return item;
-    }));
-    const tooMany = input.files.length > Number(input.dataset.mostFiles);
-    input.setCustomValidity(tooMany ? `${input.files.length} files were chosen; choose at most ${input.dataset.mostFiles}.` : "");
-    input.reportValidity();
-  };
-  input.addEventListener("change", describe);
-  area.addEventListener("dragover", (event) => { event.preventDefault(); area.classList.add("over"); });
-  area.addEventListener("dragleave", () => area.classList.remove("over"));
-  area.addEventListener("drop", (event) => {
-    event.preventDefault();
-    area.classList.remove("over");
-    input.files = event.dataTransfer.files;
-    describe();
-  });
-}
 document.addEventListener("submit", (event) => {
   const button = event.target.querySelector("button[data-busy]");
   if (button) {

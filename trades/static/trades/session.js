@@ -45,7 +45,14 @@
     }
     const name = decodeURIComponent(answer.headers.get("X-Signed-In") || "");
     if (name && name !== document.body.dataset.user) location.reload();
+    renew(answer.headers.get("X-CSRF-Token"));
     return true;
+  }
+
+  // The token that goes with the browser's cookie just now, in every form.
+  function renew(fresh) {
+    if (!fresh) return;
+    for (const input of document.querySelectorAll("input[name=csrfmiddlewaretoken]")) input.value = fresh;
   }
 
   async function submit(event) {
@@ -59,7 +66,7 @@
       const answer = await fetch("/session/", { method: "POST", body: data, headers: { "X-CSRFToken": token, "X-Requested-With": "fetch" } });
       const isJson = (answer.headers.get("Content-Type") || "").startsWith("application/json");
       const said = isJson ? await answer.json() : { error: await answer.text() };
-      if (answer.ok) signedIn(said);
+      if (answer.ok) await signedIn(said);
       else refuse(form, said.error);
     } catch {
       refuse(form, "The portal does not answer. Check the connection and try again.");
@@ -76,9 +83,9 @@
     token = "";
   }
 
-  function signedIn({ user, token: fresh }) {
+  async function signedIn({ user, token: fresh }) {
     if (user !== document.body.dataset.user) return location.reload();
-    for (const input of document.querySelectorAll("input[name=csrfmiddlewaretoken]")) input.value = fresh;
+    renew(fresh);
     token = "";
     dialog.querySelector("[name=password]").value = "";
     const then = goOn;
@@ -86,6 +93,8 @@
     dialog.close();
     announce("You are signed in again.");
     document.dispatchEvent(new CustomEvent("portal:signed-in"));
+    // An answer that was on its way meanwhile may have brought an older cookie.
+    await holds().catch(() => true);
     for (const next of then) next();
   }
 

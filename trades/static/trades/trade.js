@@ -10,6 +10,21 @@
     return true;
   };
 
+  // Another event, tab or order of the same trade keeps the place on the page, and the focus in History where a key opened it.
+  const KEPT = "portal.trade-place";
+  const trade = $("#trade-id")?.textContent;
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest(".tabs a, .seg a, .tl a.ev");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    sessionStorage.setItem(KEPT, JSON.stringify({ trade, y: scrollY, isKey: event.detail === 0 && link.matches(".ev") }));
+  });
+  const kept = JSON.parse(sessionStorage.getItem(KEPT) || "null");
+  sessionStorage.removeItem(KEPT);
+  if (kept && kept.trade === trade && !location.hash) {
+    scrollTo(0, kept.y);
+    if (kept.isKey) $(".tl a.ev[aria-current]")?.focus();
+  }
+
   // Folded lines
   const unfold = (link) => {
     const folded = link.closest("tbody");
@@ -47,6 +62,19 @@
     }
   });
   for (const button of $$("[data-change-step], [data-print]")) button.hidden = false;
+
+  // Lines are split where there is room for it, unless a layout was chosen: say which it is.
+  const [split, unified] = $$("[data-auto-layout] a");
+  if (unified) {
+    const narrow = matchMedia("(max-width: 1023px)");
+    const mark = () => {
+      split.toggleAttribute("aria-current", !narrow.matches);
+      unified.toggleAttribute("aria-current", narrow.matches);
+      for (const link of [split, unified]) if (link.hasAttribute("aria-current")) link.setAttribute("aria-current", "true");
+    };
+    narrow.addEventListener("change", mark);
+    mark();
+  }
 
   // Two ticked events are compared; a third takes the place of the first.
   const ticked = [];
