@@ -3,7 +3,8 @@
 `python -m benchmarks.pages` fills two databases with made-up history (`manage.py simulate_trades`), 2,000 trades with 10,000 events and
 200,000 with 1,000,000, and one trade of 10,000 events in each; then it asks both for the same pages in turn, as a signed-in operator
 through every middleware, and prints the median times and their ratio. Times are measured with the portal's short-lived caches emptied
-before each request, and beside them with the caches as people meet them. Exit status 1 means that a figure was not reached.
+before each request, and beside them with the caches as people meet them, which the ratio is of. Exit status 1 means that a figure was not
+reached.
 
 DATABASE_URL may name a PostgreSQL server (`python -m tests.support.with_postgres benchmarks.pages`), where the two databases are made.
 --keep FOLDER keeps the SQLite files there (on PostgreSQL the databases) and uses those that are there already.
@@ -260,7 +261,7 @@ class Line:
 
     @property
     def ratio(self) -> float:
-        return self.emptied[1] / self.emptied[0]
+        return self.kept[1] / self.kept[0]
 
     def faults(self) -> list[str]:
         """What does not reach its figure."""
@@ -315,7 +316,7 @@ def show(lines: list[Line], sizes: tuple[Sizes, Sizes]) -> bool:
     """Print the table and what does not reach its figure."""
     database = "PostgreSQL" if os.environ.get("DATABASE_URL", "").startswith("postgres") else "SQLite"
     small, large = (f"{size.trades:,}" for size in sizes)
-    print(f"\n{small} and {large} trades, {database}: median ms, caches emptied before each request (and as people meet them)")
+    print(f"\n{small} and {large} trades, {database}: median ms, caches emptied (as people meet them; the ratio is of these)")
     print(f"{'':<32}{small:>18}{large:>18}{'ratio':>8}{'queries':>10}{'HTML KB':>9}")
     reached = True
     for line in lines:

@@ -128,10 +128,9 @@ def test_a_copy_a_late_one_and_one_that_waits_are_each_worth_a_look() -> None:
 
 def test_what_follows_a_doubtful_message_of_its_trade_is_not_good_without_it() -> None:
     history.record([received(native("T-1"), "T-1")], now=NOON)
+    book = native("T-2")
 
-    told = effects(
-        in_review(native("T-1", "UPDATE", 3), native("T-1", "UPDATE", 4), native("T-2"), native("T-2"), native("T-2", "UPDATE", 2))
-    )
+    told = effects(in_review(native("T-1", "UPDATE", 3), native("T-1", "UPDATE", 4), book, book, native("T-2", "UPDATE", 2)))
 
     assert [(effect["grade"], effect["follows"]) for effect in told] == [
         ("warning", False), ("warning", True), ("good", False), ("warning", False), ("good", False),

@@ -107,6 +107,8 @@
 
   // Live: the rows that changed come in place or wait behind a pill; figures and counts are always put right.
   document.addEventListener("htmx:configRequest", (event) => {
+    // The address says it all; htmx would add the fields of the form that the list is in, as they were when it came.
+    if (event.target.id === "results") for (const key of Array.from(event.detail.formData.keys())) event.detail.formData.delete(key);
     if (event.target.id !== "rows") return;
     const shown = rows().map((row) => `${row.id}.${row.dataset.v}`);
     event.detail.headers["X-Shown"] = [event.target.dataset.version, ...shown].join(" ");
