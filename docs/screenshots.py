@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def review(page: Page, site: str) -> str:
     page.goto(site + "/uploads/new/")
     page.locator("input[type=file]").first.set_input_files(files)  # type: ignore[arg-type]
     page.get_by_role("button", name="Check").first.click()
-    page.wait_for_url("**/uploads/[0-9]*/")
+    page.wait_for_url(re.compile(r"/uploads/\d+/$"))
     return page.url.removeprefix(site)
 
 
