@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parent
 PICTURES = {
     "blotter": "/trades/",
     "trade": "/trades/T-10041/events/4/",
-    "compare": "/trades/T-10041/events/4/?tab=xml&compare=1",
+    "compare": "/trades/T-10041/events/4/?compare=1",
     "exceptions": "/exceptions/",
     "quarantine": "/quarantine/",
     "monitor": "/monitor/",

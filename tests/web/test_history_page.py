@@ -198,16 +198,16 @@ def test_messages_that_wait_stand_in_the_history_and_lead_to_what_they_wait_for(
 
 
 def test_what_waits_in_a_shared_group_is_not_said_to_be_of_this_trade(vera: Client) -> None:
-    factories.event(factories.trade("T-1", group_id="shared"))
+    factories.event(factories.trade("S-1", group_id="shared"))
     foreign = factories.quarantined(1, group="shared")
     Message.objects.filter(pk=foreign.pk).update(stated_trade_id="T-2")
 
-    html = page(vera, "/trades/T-1/")
+    html = page(vera, "/trades/S-1/")
 
     assert "In the same message group: waits behind an earlier message, and is not read yet. It may be about another trade." in html
     assert 'a quarantined message</a> in the same message group, about <span class="wrap">T-2</span>; 1 message waits behind it' in html
     factories.message("QUARANTINED", group_id="shared", stated_trade_id="T-3", reason="Of another.")
-    html = page(vera, "/trades/T-1/")
+    html = page(vera, "/trades/S-1/")
     assert "A message in the same message group</a>, about another trade" in html
     assert "A message of this trade's group" not in html
 
@@ -216,7 +216,7 @@ def test_the_times_of_an_event_say_what_they_are_times_of(vera: Client) -> None:
     scenes.late_trade()
     Event.objects.filter(position=5).update(recorded_at=scenes.START + timedelta(minutes=75))
 
-    html = page(vera, "/trades/T-1/?tab=transport")
+    html = page(vera, "/trades/S-1/?tab=transport")
 
     assert "Stored as a message</dt>" in html
     assert re.search(r"<dt>Recorded as event 5</dt>\s*<dd><span class=\"mono\"><time[^>]*>20 Nov 2026 10:45:00.000 UTC", html)
