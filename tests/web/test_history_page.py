@@ -216,7 +216,7 @@ def test_the_times_of_an_event_say_what_they_are_times_of(vera: Client) -> None:
     scenes.late_trade()
     Event.objects.filter(position=5).update(recorded_at=scenes.START + timedelta(minutes=75))
 
-    html = page(vera, "/trades/S-1/?tab=transport")
+    html = page(vera, "/trades/T-1/?tab=transport")
 
     assert "Stored as a message</dt>" in html
     assert re.search(r"<dt>Recorded as event 5</dt>\s*<dd><span class=\"mono\"><time[^>]*>20 Nov 2026 10:45:00.000 UTC", html)
