@@ -61,6 +61,7 @@ def sign_in(page: Page, live_server: LiveServer) -> None:
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1, name="Upload")).to_be_visible()
+    page.wait_for_load_state()  # the heading can be seen before the scripts have run
 
 
 def xml(name: str, content: str | bytes) -> FilePayload:

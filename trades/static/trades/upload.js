@@ -300,12 +300,14 @@
   // What people do
 
   for (const input of form.querySelectorAll("input[type=file]")) {
-    input.addEventListener("change", () => {
+    const take = () => {
       const files = [...input.files];
       if (input.webkitdirectory) files.sort((one, other) => (one.webkitRelativePath < other.webkitRelativePath ? -1 : 1));
       input.value = "";
       add(files);
-    });
+    };
+    input.addEventListener("change", take);
+    if (input.files.length) take(); // chosen before this script had come
   }
   form.querySelector("#id_xml_files").classList.add("vh");
   form.querySelector("#id_xml_files").tabIndex = -1;
