@@ -56,6 +56,7 @@ def olivia(live_server: LiveServer, page: Page, roles: None) -> User:
     page.get_by_label("Password", exact=True).fill("correct horse battery")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.wait_for_load_state()  # the heading can be seen before the scripts have run
     return olivia
 
 

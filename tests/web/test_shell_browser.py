@@ -50,6 +50,7 @@ def sign_in(page: Page, live_server: LiveServer, name: str = "ana") -> None:
     page.get_by_label("Password", exact=True).fill("correct horse battery")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Uploads")
+    page.wait_for_load_state()  # the heading can be seen before the scripts have run
 
 
 def sign_in_again(page: Page, name: str = "ana", password: str = "correct horse battery") -> None:
