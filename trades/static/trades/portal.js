@@ -170,13 +170,6 @@ for (const name of ["htmx:sendError", "htmx:responseError", "htmx:afterRequest"]
   });
 }
 
-document.addEventListener("quarantined", (event) => {
-  for (const counter of document.querySelectorAll("[data-quarantined]")) {
-    counter.firstChild.textContent = event.detail.count;
-    counter.hidden = event.detail.count === 0;
-  }
-});
-
 document.addEventListener("submit", (event) => {
   const button = event.target.querySelector("button[data-busy]");
   if (button) {
