@@ -163,13 +163,6 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   if (event.target.hasAttribute("data-live") && (document.hidden || selecting || portal.live?.paused)) event.preventDefault();
 });
 document.addEventListener("htmx:afterSwap", (event) => showButtons(event.target.parentElement || document));
-for (const name of ["htmx:sendError", "htmx:responseError", "htmx:afterRequest"]) {
-  document.addEventListener(name, (event) => {
-    const notice = document.getElementById("refresh-failed");
-    if (notice && event.target.hasAttribute("data-live")) notice.hidden = name === "htmx:afterRequest" && event.detail.successful;
-  });
-}
-
 document.addEventListener("submit", (event) => {
   const button = event.target.querySelector("button[data-busy]");
   if (button) {
