@@ -14,7 +14,7 @@ from django.db import connection
 from pytest_django.fixtures import Settings
 
 from tests.support import browser as chrome
-from tests.support.broker import FifoQueue, fresh_queue, running_broker
+from tests.support.broker import Bucket, FifoQueue, fresh_bucket, fresh_queue, running_broker
 from tests.support.processes import Process, manage
 from tests.support.waiting import wait_until
 from trades import sqs
@@ -67,13 +67,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
 @pytest.fixture(autouse=True)
 def aws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every AWS call of a test goes to its broker, or without one to a closed port."""
-    uses_broker = not {"broker", "queue"}.isdisjoint(request.fixturenames)
+    uses_broker = not {"broker", "queue", "bucket"}.isdisjoint(request.fixturenames)
     endpoint = request.getfixturevalue("broker").url if uses_broker else CLOSED_PORT
     for name, value in {**NO_ACCOUNT, "AWS_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_SQS": endpoint}.items():
         monkeypatch.setenv(name, value)
-    sqs._client.cache_clear()
+    sqs.forget_clients()
     yield
-    sqs._client.cache_clear()
+    sqs.forget_clients()
 
 
 @pytest.fixture
@@ -84,6 +84,15 @@ def queue(aws: None, broker: LocalBroker, settings: Settings, monkeypatch: pytes
     for name, value in queue.environment.items():
         monkeypatch.setenv(name, value)
     return queue
+
+
+@pytest.fixture
+def bucket(aws: None, broker: LocalBroker, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A fresh bucket, which is the portal's payload bucket for this test and for the processes it starts."""
+    bucket = fresh_bucket(broker)
+    settings.TRADES_PAYLOAD_BUCKET, settings.TRADES_PAYLOAD_BUCKETS = bucket.name, [bucket.name]
+    monkeypatch.setenv("TRADES_PAYLOAD_BUCKET", bucket.name)
+    return bucket
 
 
 # Databases and processes

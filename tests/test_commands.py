@@ -20,9 +20,9 @@ from tests.support.broker import FifoQueue
 from tests.support.native import NOON, native, received, several
 from tests.support.processes import ROOT, Process
 from trades import history, publishing, sqs
+from trades.handing_in import IncomingDocument
 from trades.management.commands import relay_publications
 from trades.models import Publication, Trade, Upload
-from trades.publishing import IncomingDocument
 
 pytestmark = pytest.mark.django_db
 
@@ -168,30 +168,6 @@ def at_a_terminal(command: list[str], prompt: str, answer: str) -> str:
 
 
 # create_queues
-
-
-def test_queues_are_created_once_and_verified_afterwards(queue: FifoQueue) -> None:
-    names = {"queue": f"New-{queue.name}", "dead_letter_queue": f"New-{queue.dead_letter_name}"}
-
-    first, second = printed("create_queues", **names), printed("create_queues", **names)
-
-    assert first.count("created") == 2
-    assert second.count("exists") == 2
-    attributes = sqs.open_queue(names["queue"]).attributes()
-    assert (attributes["FifoQueue"], attributes["ContentBasedDeduplication"], attributes["VisibilityTimeout"]) == ("true", "true", "120")
-    assert names["dead_letter_queue"] in json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
-
-
-def test_an_existing_queue_that_differs_is_explained_and_left_alone(queue: FifoQueue) -> None:
-    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "30"})
-    out = io.StringIO()
-
-    with pytest.raises(CommandError, match="differ") as failure:
-        call_command("create_queues", queue=queue.name, dead_letter_queue=queue.dead_letter_name, stdout=out)
-
-    assert failure.value.returncode == 3
-    assert "VisibilityTimeout is 30, should be 120" in out.getvalue()
-    assert sqs.open_queue(queue.name).attributes()["VisibilityTimeout"] == "30"
 
 
 def test_the_region_is_taken_from_the_variable_that_other_aws_tools_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def in_review(*contents: str, positions: tuple[int, ...] = (), queue: str = "Tra
     upload = handing_in.begin(source=Upload.Source.WEB, user=None, now=NOON, stage=Upload.Stage.REVIEW)
     for number, content in enumerate(contents):
         document = IncomingDocument(f"{number}.xml", content.encode(), position=positions[number] if positions else number + 1)
-        handing_in.keep_for_review(upload, handing_in.read([document]), queue=queue)
+        handing_in.keep_for_review(upload, handing_in.read([document], now=NOON, queue=queue))
     foretelling.check(upload, now=NOON)
     return upload
 
@@ -109,7 +109,7 @@ def test_nothing_can_be_added_after_the_decision() -> None:
     decide(upload, Choice.ALL)
 
     with pytest.raises(NotInReview):
-        handing_in.keep_for_review(upload, handing_in.read([IncomingDocument("late.xml", b"<a/>")]), queue="TradeStatus.fifo")
+        handing_in.keep_for_review(upload, handing_in.read([IncomingDocument("late.xml", b"<a/>")], now=NOON))
 
     assert Document.objects.count() == 1
 

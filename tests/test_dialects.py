@@ -17,10 +17,10 @@ from tests.support.native import NOON
 from tests.support.processes import ROOT, Process
 from trades import dialects, messages, publishing
 from trades.apps import check_dialects
+from trades.handing_in import IncomingDocument
 from trades.messages import MappingError, inspection, specification
 from trades.messages.mapping import Dialect
 from trades.models import Publication, Upload
-from trades.publishing import IncomingDocument
 
 Folder = Callable[..., Path]
 PAGE = ROOT / "docs" / "dialects.md"

@@ -28,7 +28,7 @@ def in_review(*contents: str | bytes, positions: Sequence[int] = ()) -> Upload:
     for number, content in enumerate(contents):
         body = content if isinstance(content, bytes) else content.encode()
         document = IncomingDocument(f"{number}.xml", body, position=positions[number] if positions else number + 1)
-        handing_in.keep_for_review(upload, handing_in.read([document]), queue="TradeStatus.fifo")
+        handing_in.keep_for_review(upload, handing_in.read([document], now=NOON))
     return upload
 
 
@@ -156,7 +156,6 @@ def test_no_more_messages_are_rehearsed_than_the_limit_and_the_rest_say_so(monke
 
 
 def test_a_rehearsal_that_takes_too_long_ends_and_the_rest_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foretelling, "CHUNK", 2)
     monkeypatch.setattr(foretelling, "LONGEST", -1.0)
 
     told = effects(in_review(native("T-1"), native("T-2")))

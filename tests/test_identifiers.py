@@ -197,7 +197,7 @@ def test_documents_of_one_upload_that_share_an_id_are_published_to_one_group_alt
 def test_documents_that_share_an_id_are_published_to_one_group_however_far_apart_they_are_stored(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publishing, "STORE_CHUNK", 1)
+    monkeypatch.setattr("trades.handing_in.documents.CHUNK", 1)
     both = native("T-1").replace("</TradeId>", '</TradeId><OtherTradeId scheme="urn:uti">U-1</OtherTradeId>')
     texts = [both, native("T-2"), native("U-1", "UPDATE", 2, scheme="urn:uti")]
 

@@ -12,8 +12,8 @@ from tests.support.broker import FifoQueue
 from tests.support.native import native
 from tests.support.processes import Process
 from trades import publishing
+from trades.handing_in import IncomingDocument
 from trades.models import Event, Message, Upload
-from trades.publishing import IncomingDocument
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
 from tests.support.broker import FifoQueue
-from tests.support.native import NOON, native, several
-from trades import publishing, sqs
+from tests.support.native import native, several
+from trades import publishing, sending, sqs
+from trades.handing_in import IncomingDocument
 from trades.models import Document, OutboxLease, Publication, Refusal, Upload
-from trades.publishing import IncomingDocument
 
 pytestmark = pytest.mark.django_db
 State = Publication.State
@@ -32,7 +31,7 @@ def store(*contents: str) -> list[Publication]:
     """Outbox rows that nobody has tried to send."""
     upload = publishing.begin(source=Upload.Source.WEB, user=None, now=timezone.now())
     documents = [IncomingDocument(f"{number}.xml", content.encode()) for number, content in enumerate(contents, start=1)]
-    publishing.store(upload, documents, queue=publishing.settings.TRADES_QUEUE, now=timezone.now())
+    publishing.store(upload, documents, now=timezone.now())
     return list(Publication.objects.order_by("id"))
 
 
@@ -175,8 +174,8 @@ def test_when_the_queue_is_away_the_publications_stay_in_the_outbox_with_the_rea
 def test_the_relay_sends_what_was_left_once_and_in_order(queue: FifoQueue) -> None:
     store(*(native("T-1", "UPDATE", n) for n in (1, 2, 3)))
 
-    first = publishing.deliver(queue.name, clock=timezone.now)
-    second = publishing.deliver(queue.name, clock=timezone.now)
+    first = sending.deliver(queue.name, clock=timezone.now)
+    second = sending.deliver(queue.name, clock=timezone.now)
 
     assert (first.sent, second.sent) == (3, 0)
     assert len(drain(queue)) == 3
@@ -184,10 +183,10 @@ def test_the_relay_sends_what_was_left_once_and_in_order(queue: FifoQueue) -> No
 
 def test_a_resend_after_a_lost_answer_is_not_delivered_twice(queue: FifoQueue) -> None:
     store(native("T-1"))
-    publishing.deliver(queue.name, clock=timezone.now)
+    sending.deliver(queue.name, clock=timezone.now)
     Publication.objects.update(state=State.PENDING)
 
-    publishing.deliver(queue.name, clock=timezone.now)
+    sending.deliver(queue.name, clock=timezone.now)
 
     assert len(drain(queue)) == 1
     assert Publication.objects.get().state == State.SENT
@@ -203,7 +202,7 @@ def test_nothing_is_sent_past_a_publication_of_its_group_that_failed(queue: Fifo
         return [next(answers) if message in good else sqs.Failed("InternalError", "try again") for message in batch]
 
     monkeypatch.setattr(sqs.Queue, "send", failing)
-    delivery = publishing.deliver(queue.name, clock=timezone.now)
+    delivery = sending.deliver(queue.name, clock=timezone.now)
     monkeypatch.undo()
 
     assert (delivery.sent, delivery.failed) == (2, 1)
@@ -214,7 +213,7 @@ def test_a_different_md5_is_not_taken_for_sent(queue: FifoQueue, monkeypatch: py
     store(native("T-1"))
     monkeypatch.setattr(sqs, "md5_of", lambda body: "0" * 32)
 
-    publishing.deliver(queue.name, clock=timezone.now)
+    sending.deliver(queue.name, clock=timezone.now)
 
     row = Publication.objects.get()
     assert row.state == State.PENDING
@@ -225,29 +224,8 @@ def test_only_one_sender_at_a_time_and_a_dead_senders_lease_runs_out(queue: Fifo
     store(native("T-1"))
     OutboxLease.objects.create(queue=queue.name, holder="another", expires_at=timezone.now() + timedelta(seconds=20))
 
-    blocked = publishing.deliver(queue.name, clock=timezone.now)
-    later = publishing.deliver(queue.name, clock=lambda: datetime.now(UTC) + timedelta(seconds=21))
+    blocked = sending.deliver(queue.name, clock=timezone.now)
+    later = sending.deliver(queue.name, clock=lambda: datetime.now(UTC) + timedelta(seconds=21))
 
     assert (blocked.sent, later.sent) == (0, 1)
     assert "Another sender" in blocked.problem
-
-
-def rows_of(*groups: str, size: int = 10) -> list[Publication]:
-    return [
-        Publication(pk=n, group_id=group, body="x" * size, deduplication_id=str(n), publication_id=uuid.uuid4(), created_at=NOON)
-        for n, group in enumerate(groups)
-    ]
-
-
-def test_a_call_never_holds_two_messages_of_one_group() -> None:
-    made = [[row.group_id for row in call] for call in publishing.calls(rows_of("a", "b", "a", "c", "a"))]
-
-    assert made == [["a", "b", "c"], ["a"], ["a"]]
-
-
-def test_a_call_stays_within_ten_messages_and_one_mebibyte() -> None:
-    many = list(publishing.calls(rows_of(*(str(n) for n in range(25)))))
-    large = list(publishing.calls(rows_of("a", "b", "c", size=600_000)))
-
-    assert [len(call) for call in many] == [10, 10, 5]
-    assert [len(call) for call in large] == [1, 1, 1]

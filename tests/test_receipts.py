@@ -18,11 +18,11 @@ from tests.support.broker import FifoQueue
 from tests.support.native import NOON, native, received
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
-from trades import consumer, history, publishing, receipts, sqs
+from trades import consumer, history, publishing, receipts, sending, sqs
 from trades.consumer import Receiver, Settings
+from trades.handing_in import IncomingDocument
 from trades.heartbeat import Heartbeat, Vitals
 from trades.models import Message, Publication, Repeat, SendAttempt, Upload
-from trades.publishing import IncomingDocument
 from trades.receipts import Deletes
 from trades.receiving import Quota
 from trades.sqs import Failed, Queue, Received
@@ -216,7 +216,7 @@ def test_a_worker_process_tells_who_received_and_that_the_queue_deleted(queue: F
 
 
 def test_every_failed_attempt_is_kept_up_to_a_number_and_counted_beyond_it(queue: FifoQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "MOST_ATTEMPTS", 2)
+    monkeypatch.setattr(sending, "MOST_ATTEMPTS", 2)
     real, left = Queue.send, iter(range(3))
 
     def failing(self: Queue, messages: Sequence[sqs.Outgoing]) -> list[sqs.Sent | sqs.Failed]:
@@ -227,7 +227,7 @@ def test_every_failed_attempt_is_kept_up_to_a_number_and_counted_beyond_it(queue
     monkeypatch.setattr(Queue, "send", failing)
     publishing.publish([IncomingDocument("book.xml", native("T-1").encode())], source=Upload.Source.COMMAND, user=None, clock=timezone.now)
     for _ in range(3):
-        publishing.deliver(queue.name, clock=timezone.now)
+        sending.deliver(queue.name, clock=timezone.now)
 
     publication = Publication.objects.get()
     assert (publication.state, publication.attempts) == (Publication.State.SENT, 4)

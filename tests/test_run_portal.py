@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.support.processes import Process, manage
@@ -189,6 +190,28 @@ def test_a_part_that_dies_is_started_again(site: Site, portal: Callable[..., Pro
     assert stop(process) == 0
 
 
+def test_every_queue_of_the_queues_file_gets_a_worker_of_its_own(site: Site, portal: Callable[..., Process]) -> None:
+    file = site.var.parent / "queues.toml"
+    file.write_text('[[routes]]\nname = "FpML"\nqueue = "Derivatives.fifo"\ndialect = "fpml-*"\n')
+
+    process = portal("--no-web", TRADES_QUEUES_FILE=str(file))
+
+    wait_until(lambda: sum(site.outcomes().values()) == MESSAGES, "all messages of the day", 60)
+    by_queue = dict(site.query("SELECT queue, count(DISTINCT worker) FROM trades_message GROUP BY queue"))
+    assert by_queue == {"TradeStatus.fifo": 1, "Derivatives.fifo": 1}
+    assert "TradeStatus.fifo, Derivatives.fifo on the local broker" in process.output
+    assert {row[0]: row[1:] for row in site.query("SELECT trade_id, state, status, version, event_count FROM trades_trade")} == STANDINGS
+    assert stop(process) == 0, process.output
+
+
+def test_a_queues_file_that_can_not_be_used_is_told_before_anything_is_started(site: Site) -> None:
+    with site.run_portal(TRADES_QUEUES_FILE=str(site.var / "none.toml")) as process:
+        assert process.wait(START_SECONDS) == 1
+
+    assert "TRADES_QUEUES_FILE" in process.output
+    assert not is_open(site.broker_port)
+
+
 def test_a_part_that_always_dies_ends_the_portal(site: Site) -> None:
     with site.run_portal("--no-web", "--no-relay", "--no-demo", DATABASE_POOL_SIZE="8", TRADES_QUEUE="NotFifo") as process:
         code = process.wait(START_SECONDS)
@@ -221,6 +244,14 @@ def test_a_second_portal_on_the_same_folder_is_refused(site: Site, portal: Calla
 
     assert "A portal is already running on this folder" in second.output
     assert (site.var / "local-broker.env").exists()
+
+
+def test_the_local_broker_has_a_bucket_for_payloads_that_other_commands_find(site: Site, portal: Callable[..., Process]) -> None:
+    portal("--no-web", "--no-worker", "--no-relay", "--no-demo")
+
+    told = dict(line.split("=", 1) for line in (site.var / "local-broker.env").read_text().splitlines() if "=" in line)
+    s3 = boto3.client("s3", endpoint_url=told["AWS_ENDPOINT_URL_S3"])
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == [told["TRADES_PAYLOAD_BUCKET"]] == ["tradeportal-payloads"]
 
 
 def test_a_broker_that_is_configured_is_used_and_none_is_started(site: Site, portal: Callable[..., Process], broker: object) -> None:

@@ -141,7 +141,7 @@ if _database["ENGINE"].endswith("sqlite3"):
         transaction_mode="IMMEDIATE",
         timeout=20,
         init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=27103364; "
-        "PRAGMA cache_size=-20000; PRAGMA mmap_size=134217728;",
+        "PRAGMA cache_size=-20000; PRAGMA mmap_size=33554432;",
     )
 else:
     # A worker that is asked to stop waits no longer than this for a database that is away.
@@ -224,7 +224,11 @@ USE_TZ = True
 
 TRADES_QUEUE = env.str("TRADES_QUEUE", "TradeStatus.fifo")
 TRADES_DEAD_LETTER_QUEUE = env.str("TRADES_DEAD_LETTER_QUEUE", "TradeStatusDeadLetter.fifo")
-TRADES_MAX_DOCUMENT_BYTES = whole_number("TRADES_MAX_DOCUMENT_BYTES", 10 * 1024 * 1024)
+_queues_file = env.str("TRADES_QUEUES_FILE", "")
+TRADES_QUEUES_FILE = str(BASE_DIR / _queues_file) if _queues_file else ""
+TRADES_PAYLOAD_BUCKET = env.str("TRADES_PAYLOAD_BUCKET", "").strip()
+TRADES_PAYLOAD_BUCKETS = [TRADES_PAYLOAD_BUCKET, *(name.strip() for name in env.list("TRADES_PAYLOAD_BUCKETS", default=[]))]
+TRADES_MAX_DOCUMENT_BYTES = whole_number("TRADES_MAX_DOCUMENT_BYTES", 64 * 1024 * 1024)
 TRADES_MAX_UPLOAD_FILES = whole_number("TRADES_MAX_UPLOAD_FILES", 500)
 TRADES_LIVE_STREAMS = whole_number("TRADES_LIVE_STREAMS", 16)
 TRADES_HOLD = switch("TRADES_HOLD", True)
@@ -232,8 +236,10 @@ TRADES_STATUS_LIMITS = lengths("TRADES_STATUS_LIMITS", "RECEIVED=30m,CHECKED=2h,
 _dialects = env.str("TRADES_DIALECTS_DIR", "")
 TRADES_DIALECTS_DIR = str(BASE_DIR / _dialects) if _dialects else ""
 
-DATA_UPLOAD_MAX_MEMORY_SIZE = TRADES_MAX_DOCUMENT_BYTES + 1024 * 1024
+# Of a form without its files, which go to disk.
+DATA_UPLOAD_MAX_MEMORY_SIZE = min(TRADES_MAX_DOCUMENT_BYTES, 10 * 1024 * 1024) + 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FILES = TRADES_MAX_UPLOAD_FILES
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler", "trades.web.sent_files.CappedFiles"]
 
 LOGGING = {
     "version": 1,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -16,30 +17,40 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from trades import admin_people  # noqa: F401 - registers the rest
-from trades.admin_base import ReadOnly, preformatted
+from trades.admin_base import ReadOnly, text_of
 from trades.models import (
     Document,
     Event,
+    Handler,
     Hold,
     Message,
     OutboxLease,
+    Payload,
     Publication,
     Refusal,
     Trade,
     TradeIdentifier,
     TradeLink,
+    Unhandled,
     Upload,
 )
 from trades.web import words
 from trades.web.access import NEEDED, PUBLISH
 from trades.web.addresses import TradeAddress, trade_url
-from trades.web.upload_form import UploadForm
+from trades.web.outbox_pages import MOST
+from trades.web.upload_form import form_of
 from trades.web.uploads import publish_form
 
 admin.site.site_header = f"Trade Portal ({settings.ENVIRONMENT_NAME})"
 admin.site.site_title = f"Trade Portal admin ({settings.ENVIRONMENT_NAME})"
 admin.site.index_title = "Records"
 SHOWN_ROWS = 100
+LONGEST_ERROR = 120
+
+
+def _ask(act: str, publications: QuerySet[Publication]) -> HttpResponse:
+    keys = publications.order_by("pk").values_list("pk", flat=True)[: MOST + 1]
+    return redirect(f"{reverse('outbox_act')}?{urlencode([('act', act), *(('p', key) for key in keys)])}")
 
 
 @admin.register(Trade)
@@ -141,7 +152,7 @@ class MessageAdmin(ReadOnly):
     @admin.display(description="text")
     def text(self, message: Message) -> SafeString:
         """The message's text, escaped, cut when it is long."""
-        return preformatted(message.body)
+        return text_of(message)
 
     def view_on_site(self, obj: Message) -> str:
         """The portal's page of the message."""
@@ -181,11 +192,11 @@ class UploadAdmin(ReadOnly):
         """Publish documents as the portal's upload page does, then show what became of them. Raises PermissionDenied."""
         if not request.user.has_perm(PUBLISH):
             raise PermissionDenied(NEEDED[PUBLISH])
-        form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
-        if form.is_bound and form.is_valid():
-            return redirect("upload", publish_form(request, form, Upload.Source.ADMIN).pk)
-        context = {**self.admin_site.each_context(request), "form": form, "opts": self.opts, "title": "Upload to publish"}
-        return TemplateResponse(request, "admin/trades/upload/publish.html", context, status=422 if form.errors else 200)
+        with form_of(request) as form:
+            if form.is_bound and form.is_valid():
+                return redirect("upload", publish_form(request, form, Upload.Source.ADMIN).pk)
+            context = {**self.admin_site.each_context(request), "form": form, "opts": self.opts, "title": "Upload to publish"}
+            return TemplateResponse(request, "admin/trades/upload/publish.html", context, status=422 if form.errors else 200)
 
 
 @admin.register(Document)
@@ -209,20 +220,55 @@ class DocumentAdmin(ReadOnly):
 
 @admin.register(Publication)
 class PublicationAdmin(ReadOnly):
-    """The outbox."""
+    """The outbox. What is to be done is asked for on the portal's own pages, which say what it leads to."""
 
-    list_display = ("publication_id", "queue", "group_id", "trade_id", "state", "attempts", "created_at", "sent_at")
+    list_display = ("publication_id", "queue", "group_id", "trade_id", "state", "attempts", "error", "created_at", "sent_at", "page")
+    actions = ("send", "cancel")
     list_filter = ("state", "queue", "created_at")
     search_fields = ("=publication_id", "message_id__startswith")
     ordering = ("-id",)
     exclude = ("body",)
-    readonly_fields = ("text",)
-    deferred = ("body", "last_error")
+    readonly_fields = ("text", "failures")
+    deferred = ("body",)
+
+    @admin.action(description="Send now, or again", permissions=["publish"])
+    def send(self, request: HttpRequest, publications: QuerySet[Publication]) -> HttpResponse:
+        """Ask whether to send the chosen publications."""
+        return _ask("send", publications)
+
+    @admin.action(description="Cancel for a reason", permissions=["publish"])
+    def cancel(self, request: HttpRequest, publications: QuerySet[Publication]) -> HttpResponse:
+        """Ask whether to cancel the chosen publications."""
+        return _ask("cancel", publications)
+
+    def has_publish_permission(self, request: HttpRequest) -> bool:
+        """Whether the actions are offered."""
+        return request.user.has_perm(PUBLISH)
+
+    @admin.display(description="last error")
+    def error(self, publication: Publication) -> str:
+        """Why it was not sent, cut."""
+        return words.cut(publication.last_error, LONGEST_ERROR)
+
+    @admin.display(description="failed attempts")
+    def failures(self, publication: Publication) -> SafeString:
+        """Each attempt that failed, the newest first."""
+        rows = publication.failures.order_by("-pk")[:SHOWN_ROWS]
+        return format_html_join(mark_safe("<br>"), "{}: {}", ((words.full(row.at), row.error) for row in rows))
+
+    @admin.display(description="page")
+    def page(self, publication: Publication) -> SafeString:
+        """A link to the publication's page."""
+        return format_html('<a href="{}">Open</a>', self.view_on_site(publication))
+
+    def view_on_site(self, obj: Publication) -> str:
+        """The portal's page of the publication."""
+        return reverse("publication", args=[obj.publication_id])
 
     @admin.display(description="text")
     def text(self, publication: Publication) -> SafeString:
         """The text to send, escaped, cut when it is long."""
-        return preformatted(publication.body)
+        return text_of(publication)
 
 
 @admin.register(Refusal)
@@ -245,6 +291,37 @@ class HoldAdmin(ReadOnly):
     list_filter = ("queue",)
     list_select_related = ("message",)
     search_fields = ("group_id__startswith",)
+    ordering = ("-id",)
+    deferred = ("message__body",)
+
+
+@admin.register(Payload)
+class PayloadAdmin(ReadOnly):
+    """Texts and files that are too large for a row; their content is downloaded where they belong to something."""
+
+    list_display = ("sha256", "size", "created_at")
+    list_filter = ("created_at",)
+    search_fields = ("sha256__startswith",)
+    ordering = ("-id",)
+
+
+@admin.register(Handler)
+class HandlerAdmin(ReadOnly):
+    """The firm's own processing of what is recorded, by queue."""
+
+    list_display = ("queue", "name", "since")
+    search_fields = ("queue__startswith",)
+    ordering = ("queue",)
+
+
+@admin.register(Unhandled)
+class UnhandledAdmin(ReadOnly):
+    """Messages that the handler of their queue has not been given yet."""
+
+    list_display = ("message", "queue")
+    list_filter = ("queue",)
+    list_select_related = ("message",)
+    search_fields = ("message__message_id__startswith",)
     ordering = ("-id",)
     deferred = ("message__body",)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
@@ -10,6 +11,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+
+from trades import payloads
+from trades.models import Draft, Message, Publication
 
 SHOWN_CHARACTERS = 20_000
 
@@ -24,12 +28,20 @@ def preformatted(text: str) -> SafeString:
     return format_html("<pre>{}</pre>", Truncator(text).chars(SHOWN_CHARACTERS))
 
 
+def text_of(row: Message | Draft | Publication) -> SafeString:
+    """The text of a row as it is, cut when it is long; of one that is kept as a payload the start."""
+    if row.payload is None:
+        return preformatted(row.body)
+    start = payloads.start_of(row, SHOWN_CHARACTERS)
+    return format_html("<p>The first {} of {} bytes:</p><pre>{}</pre>", f"{SHOWN_CHARACTERS:,}", f"{row.payload.size:,}", start)
+
+
 class ReadOnly(Base):
     """Rows that people look up and nobody changes, superusers included."""
 
     show_full_result_count = False
     list_per_page = 50
-    actions = None
+    actions: Sequence[str] | None = None
     deferred: ClassVar[tuple[str, ...]] = ()
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

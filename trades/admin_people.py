@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from trades.admin_base import ReadOnly, preformatted
+from trades.admin_base import ReadOnly, text_of
 from trades.models import AuditEntry, Draft, Repeat, SavedView, SendAttempt, TradeException, Worker
 from trades.web import words
 from trades.web.addresses import trade_url
@@ -24,16 +24,19 @@ class AuditEntryAdmin(ReadOnly):
 
     list_display = ("at", "action", "user", "origin", "about", "note")
     list_filter = ("action", "at")
-    list_select_related = ("user", "message", "trade", "upload")
+    list_select_related = ("user", "message", "trade", "upload", "publication")
     search_fields = ("message__message_id__startswith", "trade__trade_id__startswith", "user__username__startswith")
     ordering = ("-id",)
-    deferred = ("message__body",)
+    deferred = ("message__body", "publication__body")
 
     @admin.display(description="about")
     def about(self, entry: AuditEntry) -> SafeString:
         """A link to the portal's page of what it was done to."""
         if entry.trade is not None:
             return format_html('<a href="{}">trade {}</a>', trade_url(entry.trade.trade_id), entry.trade.trade_id)
+        if entry.publication is not None:
+            key = entry.publication.publication_id
+            return format_html('<a href="{}">publication {}</a>', reverse("trace_publication", args=[key]), key)
         if entry.upload_id is not None:
             return format_html('<a href="{}">upload {}</a>', reverse("upload", args=[entry.upload_id]), entry.upload_id)
         return format_html('<a href="{}">message {}</a>', reverse("message", args=[entry.message_id]), entry.message)
@@ -75,7 +78,7 @@ class DraftAdmin(ReadOnly):
     @admin.display(description="text")
     def text(self, draft: Draft) -> SafeString:
         """The text that would be published, escaped, cut when it is long."""
-        return preformatted(draft.body)
+        return text_of(draft)
 
 
 @admin.register(SendAttempt)
@@ -106,7 +109,20 @@ class RepeatAdmin(ReadOnly):
 class WorkerAdmin(ReadOnly):
     """Worker processes, as they last reported."""
 
-    list_display = ("host", "pid", "queue", "standing", "seen", "last_poll", "received", "recorded", "repeats", "failures", "version")
+    list_display = (
+        "host",
+        "pid",
+        "queue",
+        "handler",
+        "standing",
+        "seen",
+        "last_poll",
+        "received",
+        "recorded",
+        "repeats",
+        "failures",
+        "version",
+    )
     list_filter = ("state", "queue")
     search_fields = ("host__startswith", "=pid")
     ordering = ("-seen_at",)

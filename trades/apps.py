@@ -29,6 +29,8 @@ class TradesConfig(AppConfig):
         register(check_limits)
         register(check_status_limits)
         register(check_dialects)
+        register(check_real_queues, "queues", deploy=True)
+        register(check_queues_file)
 
 
 def check_queue_names(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
@@ -40,6 +42,13 @@ def check_queue_names(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]
             sqs.check_name(getattr(settings, setting))
         except sqs.QueueError as error:
             yield Error(f"{setting}: {error}", hint=f"Set {setting} in the environment, e.g. TradeStatus.fifo.", id=f"trades.E00{number}")
+
+
+def check_real_queues(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """The queues themselves, asked of SQS."""
+    from trades import queue_checks
+
+    return queue_checks.check_queues(app_configs, **kwargs)
 
 
 def check_limits(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
@@ -70,3 +79,15 @@ def check_dialects(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
     if folder and Path(folder).is_dir() and not any(Path(folder).glob("*.toml")):
         sentence = f"TRADES_DIALECTS_DIR: {folder} holds no .toml file."
         yield checks.Warning(sentence, hint="Put a mapping file in it, or unset it.", id="trades.W005")
+
+
+def check_queues_file(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """The queues file must be one that routes can be made of."""
+    from trades import routes
+
+    faults = routes.faults()
+    hint = "docs/queues.md describes every key, with a file to start from."
+    yield from (Error(f"TRADES_QUEUES_FILE: {fault}", hint=hint, id="trades.E007") for fault in faults)
+    if not faults:
+        for warned in routes.warnings():
+            yield checks.Warning(f"TRADES_QUEUES_FILE: {warned.sentence}", hint=warned.hint, id=warned.code)

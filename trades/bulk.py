@@ -186,6 +186,8 @@ def _converter(field: models.Field[Any, Any], vendor: str) -> Callable[[Any], An
     if isinstance(field, PLAIN):
         return None
     if vendor == "postgresql":
+        if isinstance(field, models.BinaryField):
+            return lambda value: f"\\x{bytes(value).hex()}"
         return None if isinstance(field, models.JSONField) else str
     if isinstance(field, models.DateTimeField):
         return _sqlite_time

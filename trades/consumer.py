@@ -13,14 +13,16 @@ from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from trades import history, receipts, sqs, visibility
+from trades import fetching, handlers, history, receipts, routes, sqs, visibility
+from trades.handlers import Replaced, Work
 from trades.heartbeat import Heartbeat, Vitals
-from trades.receiving import Attempts, Quota
+from trades.receiving import Attempts, Quota, sound
 from trades.sqs import Failed, Queue, Received
 from trades.stopping import Backoff
 from trades.visibility import Keeper
@@ -34,14 +36,17 @@ GATHER_BYTES = 8 * 1024 * 1024
 IDLE_SECONDS = 0.5
 # deadlock_detected, serialization_failure (PostgreSQL, appendix A).
 VICTIM = {"40P01", "40001"}
-QUEUE, DATABASE = "the queue", "the database"
+QUEUE, DATABASE, PAYLOADS = "the queue", "the database", "S3"
+# A message whose payload could not be had comes again within this time, unless it went elsewhere.
+FORGET = timedelta(minutes=2)
 Recording = Callable[[Sequence[Received], datetime], history.Report]
+Call = Callable[[Sequence[Received]], list[tuple[Received, Failed]]]
 
 
 @dataclass(slots=True)
 class Settings:
     """How a worker runs. `wait` is the long poll in seconds (0..20); `max_messages` None means no end; `record` stores a batch in one
-    transaction, None for `history.record`."""
+    transaction, None for `history.record`; `work` is the handler that is given what is recorded."""
 
     wait: int = 10
     receivers: int = 1
@@ -50,6 +55,7 @@ class Settings:
     hold: bool = True
     echo: Callable[[str], None] | None = None
     record: Recording | None = None
+    work: Work | None = None
 
 
 @dataclass(slots=True)
@@ -83,6 +89,8 @@ class Receiver:
         self.queue_backoff = Backoff(stop)
         self.database_backoff = Backoff(stop)
         self.fault_backoff = Backoff(stop)
+        self.resting: set[str] = set()  # groups of the batch in hand that the handler did not take, or whose payload could not be had
+        self.forget_at: datetime | None = None
 
     def run(self) -> None:
         """Work until asked to stop, or until the queue is empty or the quota used up where the settings say so."""
@@ -110,13 +118,33 @@ class Receiver:
             self.queue_backoff.pause()
             return None
         self._back(QUEUE, self.queue_backoff)
+        if self.forget_at and self.clock() > self.forget_at:
+            self._back(PAYLOADS)
         if batch:
             with self.vitals.working():
                 self._settle(batch)
         else:
             # It was asked above if it had been away. One that answers but can't be written to is met again with the next message.
             self._back(DATABASE, self.database_backoff)
-        return len(batch)
+        return len(batch) + (self._catch_up(self.settings.work) if self.settings.work else 0)
+
+    def _catch_up(self, work: Work) -> int:
+        """Give the handler what was recorded elsewhere, as by a person; gives how many messages it took."""
+        try:
+            return work.catch_up(self.clock(), self.stop, self.vitals.note)
+        except Replaced as error:
+            self._replaced(error)
+        except (DatabaseError, InterfaceError) as error:
+            self._away(DATABASE, error)
+            self.database_backoff.pause()
+        finally:
+            close_old_connections()
+        return 0
+
+    def _replaced(self, error: Replaced) -> None:
+        logger.error("%s This worker stops.", error)
+        self.vitals.note(str(error))
+        self.stop.set()
 
     def keeping(self, batch: Sequence[Received]) -> AbstractContextManager[None]:
         """Keeps the batch invisible to others while the block lasts."""
@@ -140,7 +168,7 @@ class Receiver:
             if not batch:
                 self.lease = self.shared.keeper.lease()
             batch += received
-            size += sum(len(message.body) for message in received)
+            size += sum(map(fetching.weight, received))
             if len(received) < attempt.limit:
                 break
             wait = 0
@@ -150,8 +178,9 @@ class Receiver:
         try:
             with self.keeping(batch):
                 close_old_connections()
-                recorded = self._record(self._sound(batch))
+                recorded = self._recorded(batch)
         except (DatabaseError, InterfaceError) as error:
+            self.resting.clear()
             self._give_back(batch)
             self._away(DATABASE, error)
             self.database_backoff.pause()
@@ -161,23 +190,35 @@ class Receiver:
             close_old_connections()
         self._back(DATABASE, self.database_backoff)
         done = {message.receipt_handle for message in recorded}
-        given_up = [message for message in batch if message.receipt_handle not in done]
+        left = [message for message in batch if message.receipt_handle not in done]
+        given_up = [message for message in left if message.group_id not in self.resting]
         self._give_back(given_up)
+        self._give_back([message for message in left if message.group_id in self.resting], partial(handlers.let_rest, self.queue))
+        self.resting.clear()
         self._delete(recorded)
         self._echo(recorded)
         _pause_or_reset(self.fault_backoff, bool(given_up))
 
-    def _sound(self, batch: Sequence[Received]) -> list[Received]:
-        """The batch without messages whose text is not what SQS stored, nor what follows them in their groups."""
-        damaged: set[str] = set()
-        sound: list[Received] = []
-        for message in batch:
-            if not message.intact:
-                logger.error("message %s arrived damaged: its MD5 differs; it is given back", message.message_id)
-                damaged.add(message.group_id)
-            if message.group_id not in damaged:
-                sound.append(message)
-        return sound
+    def _recorded(self, batch: Sequence[Received]) -> list[Received]:
+        """Record what is sound of a batch, in parts where payloads are fetched for it; gives what is recorded. Raises DatabaseError."""
+        recorded: list[Received] = []
+        behind: set[str] = set()
+        for part in fetching.parts(sound(batch), GATHER_BYTES):
+            recorded += self._record(self._followed([message for message in part if message.group_id not in behind]))
+            done = {message.receipt_handle for message in recorded}
+            behind |= {message.group_id for message in part if message.receipt_handle not in done}
+        return recorded
+
+    def _followed(self, batch: Sequence[Received]) -> list[Received]:
+        """The batch with the texts that are in S3. The groups of what can't be had now rest for a while, in which others go on."""
+        found = fetching.follow(batch, stop=self.stop, now=self.clock())
+        self.resting |= found.waiting
+        if found.trouble:
+            self._away(PAYLOADS, found.trouble)
+            self.forget_at = self.clock() + FORGET
+        elif found.followed:
+            self._back(PAYLOADS)
+        return found.ready
 
     def _record(self, batch: Sequence[Received]) -> list[Received]:
         """Record messages; gives those that are recorded. A defect of ours stops only the group that meets it. Raises DatabaseError."""
@@ -188,11 +229,18 @@ class Receiver:
             report = self._stored_even_if_a_victim(batch)
         except (DatabaseError, InterfaceError):
             raise
+        except Replaced as error:
+            self._replaced(error)
+            return []
         except Exception as error:
             logger.exception("recording %s failed unexpectedly; given back", _messages(batch))
             self.vitals.note(repr(error))
-            groups = _by_group(batch)
-            return [message for group in groups for message in self._record(group)] if len(groups) > 1 else []
+            if len(groups := _by_group(batch)) > 1:
+                return [message for group in groups for message in self._record(group)]
+            if not isinstance(error, handlers.Failed):
+                return []
+            self.resting.add(batch[0].group_id)
+            return self._record(error.before(batch))
         self.vitals.recorded(report)
         logger.info("%s in %.0f ms", _words(report), 1000 * (time.perf_counter() - started))
         return list(batch)
@@ -208,8 +256,9 @@ class Receiver:
         return self._stored(batch)
 
     def _stored(self, batch: Sequence[Received]) -> history.Report:
-        if self.settings.record:
-            return self.settings.record(batch, self.clock())
+        record = self.settings.work.record if self.settings.work else self.settings.record
+        if record:
+            return record(batch, self.clock())
         return history.record(batch, now=self.clock(), hold=self.settings.hold)
 
     def _database_answers(self) -> bool:
@@ -228,7 +277,7 @@ class Receiver:
         if self.settings.echo:
             try:
                 for message in batch:
-                    self.settings.echo(message.body)
+                    self.settings.echo(fetching.printed(message))
             except BrokenPipeError:
                 logger.info("nobody reads what is printed any more; stopping")
                 self.settings.echo = None
@@ -245,15 +294,13 @@ class Receiver:
         self.vitals.deletes.note(batch, failed, self.clock())
         return failed
 
-    def _give_back(self, batch: Sequence[Received]) -> None:
+    def _give_back(self, batch: Sequence[Received], how: Call | None = None) -> None:
         self.quota.put_back(len(batch))
-        left, why = self._persist(self.queue.release, batch)
+        left, why = self._persist(how if how and not self.stop.is_set() else self.queue.release, batch)
         if left:
             logger.warning("%s not given back, to come again after the timeout: %s", _messages(left), why)
 
-    def _persist(
-        self, call: Callable[[Sequence[Received]], list[tuple[Received, Failed]]], batch: Sequence[Received]
-    ) -> tuple[list[Received], str]:
+    def _persist(self, call: Call, batch: Sequence[Received]) -> tuple[list[Received], str]:
         """Do what the call does to all messages, trying again while they are ours. After a stop one more try is made, no other.
 
         Gives those for which it was not done, and why. A receipt that expired is none of these: the message is no longer ours.
@@ -291,13 +338,14 @@ def run(name: str, settings: Settings, stop: Event, clock: Callable[[], datetime
 
     `ready` is called once with a line to print when the worker is about to receive. Raises QueueError if the queue can't be opened.
     """
-    queue = sqs.open_queue(name)
+    queue = routes.open_queue(name)
     shared = Shared.of(queue, clock, stop)
     quota = Quota(settings.max_messages)
+    handler = settings.work.name if settings.work else ""
     receivers = [Receiver(queue, settings, quota, stop, clock, shared) for _ in range(settings.receivers)]
     ready(f"ready: queue {name} at {sqs.broker_name()}, {settings.receivers} receiving, wait {settings.wait} s")
     threads = ThreadPoolExecutor(settings.receivers, thread_name_prefix="receiver")
-    with receipts.as_worker(), Heartbeat(name, shared.vitals, stop, clock), threads as pool:
+    with receipts.as_worker(), Heartbeat(name, shared.vitals, stop, clock, handler=handler), threads as pool:
         running = [pool.submit(receiver.run) for receiver in receivers]
         done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
         if any(future.exception() for future in done):

@@ -48,4 +48,4 @@ def refusal(queue: str, receive_count: int, judgement: history.Judgement) -> Mes
 
 
 def _given_up(received: Received) -> MessageRefused:
-    return refusal(received.queue, received.receive_count, history.judge(received.body))
+    return refusal(received.queue, received.receive_count, history.judge_received(received))

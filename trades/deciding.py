@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models import QuerySet
 
-from trades import publishing
-from trades.handing_in import drafts_of
+from trades import publishing, sending
+from trades.handing_in import by_bytes, drafts_of
 from trades.models import AuditEntry, Draft, Publication, Upload
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-CHUNK = 100  # drafts; each may have a mebibyte of text
 NAMED = 20  # messages left out that the audit entry names
 DECIDED = {Upload.Stage.PUBLISHED: "published", Upload.Stage.WITHDRAWN: "withdrew"}
 GOOD = "good"  # Draft.effect["grade"] of a message with nothing to look at (trades.foretelling)
@@ -72,21 +71,22 @@ def decide(
             raise Conflict("Not all of these messages have been checked together. Check again, then decide. Nothing was published.")
         if expected is not None and count != expected:
             raise Conflict(f"The review has changed: {count:,} instead of {expected:,} messages would be published. Nothing was published.")
-        queues = _publish(wanted, now)
+        queues = _publish(wanted, now, locked.traceparent)
         decision = Decision(count, total - count)
         _close(locked, choice, decision, user, now)
     for queue in queues:
-        publishing.deliver(queue, clock=clock, patience=2, at_most=5)
+        sending.deliver(queue, clock=clock, patience=2, at_most=5)
     return decision
 
 
-def _publish(drafts: QuerySet[Draft], now: datetime) -> list[str]:
+def _publish(drafts: QuerySet[Draft], now: datetime, traceparent: str) -> list[str]:
     """Make a row of the outbox of every draft, in order, and drop these drafts; gives the queues that they are for."""
     queues: dict[str, None] = {}
-    with_documents = drafts.select_related("document").defer("document__content", "effect")
-    for keys in list(publishing.chunks(drafts.values_list("pk", flat=True), CHUNK)):
-        rows = list(with_documents.filter(pk__in=keys))
-        Publication.objects.bulk_create([publishing.publication(row, queue=row.queue, now=now) for row in rows])
+    whole = drafts.select_related("document", "payload").defer("document__content", "effect")
+    for chunk in by_bytes(list(drafts.values_list("pk", "size", "payload")), lambda row: 0 if row[2] else row[1]):
+        keys = [pk for pk, _, _ in chunk]
+        rows = list(whole.filter(pk__in=keys))
+        Publication.objects.bulk_create([publishing.publication(row, now=now, traceparent=traceparent) for row in rows])
         queues |= dict.fromkeys(row.queue for row in rows)
         Draft.objects.filter(pk__in=keys).delete()
     return list(queues)

@@ -110,9 +110,16 @@ class Heartbeat:
     """
 
     def __init__(
-        self, queue: str, vitals: Vitals, stop: threading.Event, clock: Callable[[], datetime], every: float = EVERY_SECONDS
+        self,
+        queue: str,
+        vitals: Vitals,
+        stop: threading.Event,
+        clock: Callable[[], datetime],
+        every: float = EVERY_SECONDS,
+        handler: str = "",
     ) -> None:
         self.queue = queue
+        self.handler = handler
         self.vitals = vitals
         self.stop = stop
         self.clock = clock
@@ -165,7 +172,8 @@ class Heartbeat:
             "failures": vitals.outages,
             "last_error": vitals.last_error,
         }
-        whose = {"host": socket.gethostname()[:255], "pid": os.getpid(), "version": __version__, "queue": self.queue}
+        here = {"host": socket.gethostname()[:255], "pid": os.getpid(), "version": __version__}
+        whose = {**here, "queue": self.queue, "handler": self.handler}
         with transaction.atomic():
             if not Worker.objects.filter(key=self.key).update(**values):
                 Worker.objects.create(key=self.key, started_at=self.started_at, **whose, **values)

@@ -7,29 +7,29 @@ message group is held behind it.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import CharField, F, Q, QuerySet, UUIDField, Value
 from django.utils.functional import cached_property
 
-from trades import bulk, dialects, ledger, messages, receipts
+from trades import bulk, deliveries, dialects, fetching, ledger, messages, payloads, unhandled
+from trades.fetching import Fetched
 from trades.ledger import Entry
-from trades.messages import reader
 from trades.messages.facts import MessageRefused, ParsedMessage
-from trades.models import Hold, Message, Repeat
+from trades.messages.large import LargeText
+from trades.models import Handler, Hold, Message
 from trades.sqs import Received
 
 logger = logging.getLogger(__name__)
 
-PUBLICATION_ID = "PublicationId"
 NAMED_TRADE = "trade_id"  # of what a refused message states: the first id of the first trade it names
 Outcome = Message.Outcome
 # Faults of a message, or a race with another worker; every other database error means "not now".
@@ -53,8 +53,9 @@ class Report:
         self.repeats += other.repeats
 
 
-def judge(body: str) -> Judgement:
-    """Parse a body. Never raises: a fault of a mapping is a reason to quarantine the message, not to stop the worker.
+def judge(body: str | LargeText) -> Judgement:
+    """Parse a body. A fault of a mapping is a reason to quarantine the message, not to stop the worker; only a large text can raise
+    OSError, when its file can't be read.
 
     A refusal states the id of the first trade that the body names (NAMED_TRADE), where that can be read.
     """
@@ -64,15 +65,29 @@ def judge(body: str) -> Judgement:
         if refusal.dialect:
             refusal.stated = {**refusal.stated, NAMED_TRADE: _named_trade(body)}
         return refusal
+    except OSError:
+        raise
     except Exception as error:
         logger.exception("reading a message failed unexpectedly")
         return MessageRefused("mapping-error", f"Reading the message failed unexpectedly: {error!r}.")
 
 
-def _named_trade(body: str) -> str:
+def judge_received(received: Received) -> Judgement:
+    """What a message is to be taken for, read where its text is. Raises OSError, DatabaseError."""
+    if not isinstance(received, Fetched):
+        return fetching.unread() if fetching.is_unread(received) else judge(received.body)
+    if received.fault is not None:
+        return received.fault
+    if received.payload is None:
+        return judge(received.body)
+    with payloads.spooled(received.payload) as text:
+        return judge(text)
+
+
+def _named_trade(body: str | LargeText) -> str:
     """The id of the first trade that a message names, whatever else is wrong with it; "" where it can't be read."""
     try:
-        found = dialects.in_use().recognise(reader.read(body, max_bytes=settings.TRADES_MAX_DOCUMENT_BYTES))
+        found = dialects.in_use().recognise(messages.read(body, max_bytes=settings.TRADES_MAX_DOCUMENT_BYTES))
         contents = found.dialect.open(found.root, found.header)
         traced = contents.traced(contents.items()[0])
         return next((str(fact.value[0]) for fact in traced if fact.name == "trade_ids" and fact.value), "")
@@ -88,7 +103,7 @@ def record(batch: Sequence[Received], *, now: datetime, hold: bool = True) -> Re
     batch is committed and may be deleted from the queue. Raises DatabaseError when the database can't be used just now: then
     nothing of the batch is stored by this call beyond what an isolated message already committed, and trying again is safe.
     """
-    return record_judged(batch, [judge(received.body) for received in batch], now=now, hold=hold)
+    return record_judged(batch, [judge_received(received) for received in batch], now=now, hold=hold)
 
 
 def record_judged(batch: Sequence[Received], judgements: Sequence[Judgement], *, now: datetime, hold: bool) -> Report:
@@ -110,7 +125,7 @@ def _record_alone(received: Received, judgement: Judgement, now: datetime, hold:
     except UNSTORABLE as error:
         logger.error("message %s can't be stored as understood: %s", received.message_id, error)
         refusal = not_storable(error, judgement)
-    return _record([_storable(received)], [refusal], now, hold)
+    return _record([deliveries.storable(received)], [refusal], now, hold)
 
 
 def not_storable(error: Exception, judgement: Judgement) -> MessageRefused:
@@ -136,22 +151,6 @@ def refused(code: str, sentence: str, judgement: Judgement) -> MessageRefused:
     return MessageRefused(code, sentence, dialect=judgement.dialect, message_type=judgement.message_type, stated=stated)
 
 
-def _storable(received: Received) -> Received:
-    """The message without what PostgreSQL can't hold: NUL characters, and ids longer than SQS itself allows."""
-    return replace(
-        received,
-        body=_without_nul(received.body),
-        message_id=_without_nul(received.message_id)[:100],
-        group_id=_without_nul(received.group_id)[:128],
-        deduplication_id=_without_nul(received.deduplication_id)[:128],
-        attributes={_without_nul(name): _without_nul(value) for name, value in received.attributes.items()},
-    )
-
-
-def _without_nul(text: str) -> str:
-    return text.replace("\0", "\ufffd")
-
-
 def _record(batch: Sequence[Received], judgements: Sequence[Judgement], now: datetime, hold: bool) -> Report:
     with transaction.atomic():
         arrivals = _Arrivals(batch)
@@ -163,6 +162,8 @@ def _record(batch: Sequence[Received], judgements: Sequence[Judgement], now: dat
         _insert(rows, entered.copies)
         arrivals.save_conflicts()
         entered.save()
+        if arrivals.has_handler:
+            unhandled.leave(row.message for row in rows)
         _hold_groups(rows, blocked, now, hold)
         arrivals.count_repeats()
     return Report(Counter(row.message.outcome for row in rows), len(batch) - len(rows))
@@ -180,17 +181,23 @@ class _Arrivals:
     """Which messages of a batch are new. One query, and one more where publications came with other content."""
 
     def __init__(self, batch: Sequence[Received]) -> None:
-        publication_ids = [p for received in batch if (p := publication_id_of(received))]
+        publication_ids = [p for received in batch if (p := deliveries.publication_id_of(received))]
         same = Q(queue=batch[0].queue, message_id__among=[received.message_id for received in batch])
         known = Message.objects.filter(same | Q(publication_id__among=publication_ids) if publication_ids else same)
-        fields = known.values_list("pk", "message_id", "publication_id", "body_sha256", "queue")
+        fields = known.values_list("pk", "message_id", "publication_id", "body_sha256", "queue").union(
+            _handler_of(batch[0].queue), all=True
+        )
         self.queue = batch[0].queue
+        self.has_handler = False
         # What is known: rows that are stored by their keys, and messages of this batch.
         self.message_ids: dict[str, int | Message] = {}
         self.publications: dict[uuid.UUID, tuple[int | Message, str]] = {}
         self.repeated: list[tuple[int | Message, Received]] = []
         self.conflicts: list[tuple[Message, Message]] = []
         for pk, message_id, publication_id, sha256, queue in fields:
+            if not sha256:
+                self.has_handler = True
+                continue
             if queue == self.queue:
                 self.message_ids[message_id] = pk
             if publication_id:
@@ -201,11 +208,11 @@ class _Arrivals:
         if received.message_id in self.message_ids:
             self._repeat(self.message_ids[received.message_id], received)
             return None
-        publication_id = publication_id_of(received)
-        message = _message(received, now)
+        publication_id = deliveries.publication_id_of(received)
+        message = deliveries.message_of(received, now)
         if publication_id in self.publications:
             original, sha256 = self.publications[publication_id]
-            if sha256 == message.body_sha256:
+            if sha256 == message.body_sha256 or _has_the_pointer_of(message, original):
                 self._repeat(original, received)
                 return None
             content = (publication_id, message.body_sha256)
@@ -254,15 +261,13 @@ class _Arrivals:
             by_count[count].append(pk)
         for count, pks in by_count.items():  # as a rule 1 alone
             Message.objects.filter(pk__in=pks).update(repeats=F("repeats") + count)
-        bulk.insert([_repeat_of(known if isinstance(known, int) else known.pk, received) for known, received in self.repeated])
+        bulk.insert([deliveries.repeat_of(known if isinstance(known, int) else known.pk, received) for known, received in self.repeated])
 
 
-def publication_id_of(received: Received) -> uuid.UUID | None:
-    """The publication id a message carries, None when it carries none that we could have made."""
-    try:
-        return uuid.UUID(received.attributes[PUBLICATION_ID])
-    except (KeyError, ValueError):
-        return None
+def _handler_of(queue: str) -> QuerySet[Handler, Any]:
+    """The handler of the queue, if it has one, told from messages by an empty hash. Asked with them, for a query costs every batch."""
+    no_publication, no_hash = Value(None, output_field=UUIDField()), Value("", output_field=CharField())
+    return Handler.objects.filter(queue=queue).values_list("pk", "name", no_publication, no_hash, "queue")
 
 
 def refuse(message: Message, refusal: MessageRefused) -> None:
@@ -285,38 +290,14 @@ def accept(message: Message, parsed: ParsedMessage) -> bool:
     return bool(parsed.events)
 
 
-def _message(received: Received, now: datetime) -> Message:
-    body = received.body.encode()
-    return bulk.new(
-        Message,
-        queue=received.queue,
-        message_id=received.message_id,
-        group_id=received.group_id,
-        deduplication_id=received.deduplication_id,
-        sequence_number=received.sequence_number,
-        attributes=dict(received.attributes),
-        body=received.body,
-        size=len(body),
-        body_sha256=hashlib.sha256(body).hexdigest(),
-        body_md5=received.md5,
-        sent_at=received.sent_at,
-        received_at=received.received_at,
-        recorded_at=now,
-        receive_count=received.receive_count,
-        worker=receipts.this_worker(),
-        via_dead_letter=bool(received.dead_letter_source),
-    )
-
-
-def _repeat_of(pk: int, received: Received) -> Repeat:
-    return bulk.new(
-        Repeat,
-        message_id=pk,
-        received_at=received.received_at,
-        receive_count=received.receive_count,
-        sqs_message_id=received.message_id,
-        worker=receipts.this_worker(),
-    )
+def _has_the_pointer_of(message: Message, original: int | Message) -> bool:
+    """Whether both point to the same payload, of which one was not had: its content has no other name then."""
+    if not message.pointer:
+        return False
+    if isinstance(original, Message):
+        return message.pointer == original.pointer and (fetching.is_unread(message) or fetching.is_unread(original))
+    same = Message.objects.filter(pk=original, pointer=message.pointer)
+    return (same if fetching.is_unread(message) else same.filter(body=message.pointer)).exists()
 
 
 def _blocked_groups(batch: Sequence[Received]) -> set[str]:

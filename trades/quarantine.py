@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 from django.db.models import QuerySet
 
-from trades import corrections, dead_letters, history, ledger
+from trades import corrections, history, ledger, rereading, unhandled
 from trades.ledger import Entry
 from trades.messages.facts import MessageRefused, ParsedMessage
 from trades.messages.values import shorten
@@ -79,12 +79,14 @@ class Result:
 
 
 def replay(message: Message, *, actor: Actor, note: str = "", seen: int | None = None, now: datetime) -> Result:
-    """Read the message again, unchanged, and record it if it is understood now. One that was taken for no trade event can be read
-    again too. Raises Conflict."""
+    """Read the message again, unchanged, and record it if it is understood now; a text in S3 that could not be had is fetched again.
+    One that was taken for no trade event can be read again too. Raises Conflict, ValueError when S3 can't be read just now."""
+    judgement, text = rereading.again(message, now=now)
 
     def settle() -> Result:
         hold, locked = _lock(message, seen, now, Outcome.QUARANTINED, Outcome.REFERENCE)
-        judgement = history.judge(locked.body)
+        if text is not None:
+            rereading.take(locked, text)
         was_reference = locked.outcome == Outcome.REFERENCE
         if isinstance(judgement, MessageRefused):
             refusal: MessageRefused | None = judgement
@@ -100,7 +102,8 @@ def replay(message: Message, *, actor: Actor, note: str = "", seen: int | None =
             return Result(still=str(refusal))
         _mark_settled(locked, now)
         entry = _audit(Action.REPLAY, locked, actor, note, now)
-        return Result(_recorded([locked]) + _let_go(hold, entry))
+        is_news = not was_reference or locked.outcome == Outcome.RECORDED
+        return Result(_recorded([locked] if is_news else []) + _let_go(hold, entry))
 
     return in_one_transaction(settle)
 
@@ -204,8 +207,7 @@ def enter_stand_in(row: Message, parsed: ParsedMessage, now: datetime, original:
     """
     history.accept(row, parsed)
     row.save()
-    entry = Entry(row, parsed, after_gap=_after_gap(original, hold), place=_place_of(original))
-    return _enter_or_refuse([entry], now)[1]
+    return _enter_or_refuse([Entry(row, parsed, after_gap=_after_gap(original, hold), place=_place_of(original))], now)[1]
 
 
 # Locks
@@ -291,7 +293,7 @@ def _let_go(hold: Hold | None, settled: AuditEntry) -> int:
     while waiting := _next_waiting(hold):
         entries: list[Entry] = []
         for message in waiting:
-            judgement = _judge_in_turn(message)
+            judgement = rereading.in_turn(message)
             if isinstance(judgement, MessageRefused):
                 history.refuse(message, judgement)
                 break
@@ -329,19 +331,9 @@ def _settle_in_turn(messages: Sequence[Message], settled: AuditEntry) -> None:
         _audit(Action.REPLAY, message, Actor(settled.user, settled.origin), note, settled.at)
 
 
-def _judge_in_turn(message: Message) -> history.Judgement:
-    """What a message that waited is taken for: a dead letter, or one with the publication id of another, is for a person, however it
-    reads."""
-    judgement = history.judge(message.body)
-    if message.via_dead_letter:
-        judgement = dead_letters.refusal(message.queue, message.receive_count, judgement)
-    if message.conflicts_with is None:
-        return judgement
-    return history.conflict(message.conflicts_with.publication_id, judgement)
-
-
 def _recorded(messages: list[Message]) -> int:
-    """How many were recorded: copies of what the history has already have no effect."""
+    """Leave them to the handler of their queue; gives how many were recorded: copies of what the history has already have no effect."""
+    unhandled.leave_where_handled(messages)
     return sum(message.outcome == Outcome.RECORDED for message in messages)
 
 
@@ -377,8 +369,7 @@ def _enter_or_refuse(entries: list[Entry], now: datetime) -> tuple[int, MessageR
             history.refuse(entries[0].message, refusal)
             return 0, refusal
     for count, entry in enumerate(entries):
-        _, refused = _enter_or_refuse([entry], now)
-        if refused is not None:
+        if (refused := _enter_or_refuse([entry], now)[1]) is not None:
             return count, refused
     return len(entries), None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,6 +15,19 @@ logger = logging.getLogger(__name__)
 
 # For so long SQS gives the messages of a lost answer again to who asks with the same attempt id.
 ATTEMPT_LIFE = timedelta(minutes=5)
+
+
+def sound(batch: Sequence[Received]) -> list[Received]:
+    """The batch without messages whose text is not what SQS stored, nor what follows them in their groups."""
+    damaged: set[str] = set()
+    whole: list[Received] = []
+    for message in batch:
+        if not message.intact:
+            logger.error("message %s arrived damaged: its MD5 differs; it is given back", message.message_id)
+            damaged.add(message.group_id)
+        if message.group_id not in damaged:
+            whole.append(message)
+    return whole
 
 
 @dataclass(slots=True)

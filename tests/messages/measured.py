@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CPU_LIMIT = 10  # seconds, after which a reading is ended
 ADDRESS_LIMIT = 4 * 1024**3  # bytes, beyond which it gets a MemoryError
 PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss (getrusage)
+LARGEST = 64 * 1024 * 1024  # bytes of a document that is read from its file
 SECRET = "open-sesame-7391"
 
 
@@ -60,8 +61,11 @@ def laboratory(folder: Path) -> Iterator[tuple[Lab, Callable[[], bool]]]:
         yield Lab(f"http://127.0.0.1:{server.getsockname()[1]}", secret), asked
 
 
-def costs(lab: Lab, cases: Mapping[str, Case]) -> Iterator[Cost]:
-    """The cost of each document in each way; they are built into the folder of the secret file, one after the other."""
+def costs(lab: Lab, cases: Mapping[str, Case], ways: Sequence[str] = ()) -> Iterator[Cost]:
+    """The cost of each document in each way, by default those in which one of its size may come.
+
+    They are built into the folder of the secret file, one after the other.
+    """
     command = [sys.executable, "-m", "tests.messages.measured"]
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
     file = lab.secret.with_name("hostile.xml")
@@ -70,14 +74,14 @@ def costs(lab: Lab, cases: Mapping[str, Case]) -> Iterator[Cost]:
         assert process.stdout
         for name, case in cases.items():
             file.write_bytes(document(case, lab))
-            for way in ways_of(file):
+            for way in ways or ways_of(file):
                 print(json.dumps([name, str(file), way]), file=process.stdin, flush=True)
                 yield Cost(**json.loads(process.stdout.readline()))
 
 
 def ways_of(file: Path) -> list[str]:
     """In which ways a document of this size may come: no queue carries a large one."""
-    return [way for way in WAYS if way != "judge" or file.stat().st_size <= QUEUE_ROOM]
+    return [way for way in ("parse", "prepare", "judge") if way != "judge" or file.stat().st_size <= QUEUE_ROOM]
 
 
 def as_text(data: bytes) -> str:
@@ -113,7 +117,17 @@ def _judge(text: str) -> Any:
     return judged
 
 
-WAYS: dict[str, Callable[[Any], Any]] = {"parse": _parse, "prepare": _prepare, "judge": _judge}
+def _large(file: Path) -> Any:
+    """What a file of any size says, its text written to another file first, as of an upload or of a payload."""
+    from trades import messages
+
+    with file.open("rb") as source:
+        pieces = iter(lambda: source.read(64 * 1024), b"")
+        text = messages.write_text(pieces, file.with_suffix(".text"), max_bytes=LARGEST)
+    return messages.parse(text, max_bytes=LARGEST)
+
+
+WAYS: dict[str, Callable[[Any], Any]] = {"parse": _parse, "prepare": _prepare, "judge": _judge, "large": _large}
 
 
 def _main() -> None:
@@ -154,7 +168,7 @@ def _measured(name: str, file: Path, way: str) -> Cost:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT, CPU_LIMIT))
     if sys.platform != "darwin":
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_LIMIT, ADDRESS_LIMIT))
-    given: Any = as_text(file.read_bytes()) if way == "judge" else file.read_bytes()
+    given: Any = file if way == "large" else as_text(file.read_bytes()) if way == "judge" else file.read_bytes()
     with suppress(OSError):  # Linux: the peak counts from here on (clear_refs in proc_pid_clear_refs(5))
         Path("/proc/self/clear_refs").write_text("5", "ascii")
     outcome, sentence, failure, said = "", "", "", None

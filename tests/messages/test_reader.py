@@ -170,6 +170,17 @@ def test_entities_and_inclusions_are_refused_by_line_and_column(document: str, w
     assert refused.column is not None
 
 
+@pytest.mark.parametrize("name", ["<!--", "><!--", "[<!--", "<?", "<![CDATA["])
+def test_no_reference_is_hidden_by_the_name_of_a_dtd(name: str) -> None:
+    refused = refusal(f"<!DOCTYPE a SYSTEM '{name}'><a>1&x;2<!-- --><?p ?><![CDATA[]]></a>")
+
+    assert refused.code == "forbidden-construct"
+
+
+def test_no_declaration_is_hidden_by_a_second_byte_order_mark() -> None:
+    assert "declares entities" in refusal(b"\xef\xbb\xbf" * 2 + LAUGHS.encode()).message
+
+
 @pytest.mark.parametrize(
     "document",
     [

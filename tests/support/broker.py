@@ -1,4 +1,4 @@
-"""The local SQS broker for tests: the one run_portal starts, with queues made by bare boto3."""
+"""The local SQS broker for tests: the one run_portal starts, with queues and buckets made by bare boto3."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.support.waiting import free_port, wait_until
 from trades.portal.broker import LocalBroker
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.service_resource import SQSServiceResource
 
@@ -40,6 +41,22 @@ class FifoQueue:
         found = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
         waiting, in_flight = (int(found[name]) for name in names)  # type: ignore[index]
         return waiting, in_flight
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A fresh bucket, and a client that knows nothing of the portal."""
+
+    name: str
+    client: S3Client
+
+    def put(self, key: str, content: bytes) -> None:
+        """Store an object."""
+        self.client.put_object(Bucket=self.name, Key=key, Body=content)
+
+    def keys(self) -> list[str]:
+        """The keys of all objects."""
+        return [each["Key"] for each in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])]
 
 
 @contextmanager
@@ -86,3 +103,11 @@ def fresh_queue(broker: LocalBroker, visibility_seconds: int = 120) -> FifoQueue
         resource=boto3.resource("sqs", endpoint_url=broker.url),
         environment={"TRADES_QUEUE": name, "TRADES_DEAD_LETTER_QUEUE": dead_letter_name},
     )
+
+
+def fresh_bucket(broker: LocalBroker) -> Bucket:
+    """A bucket with a name of its own."""
+    client = boto3.client("s3", endpoint_url=broker.url)
+    name = f"payloads-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    return Bucket(name, client)

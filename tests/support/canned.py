@@ -49,7 +49,7 @@ def canned(answer: Callable[[str, dict[str, Any]], Answer]) -> Iterator[str]:
         def _opening(self, operation: str) -> Answer | None:
             if operation == "GetQueueUrl":
                 return {"QueueUrl": f"{url}/0/Canned.fifo"}
-            return {"Attributes": {"VisibilityTimeout": "120"}} if operation == "GetQueueAttributes" else None
+            return {"Attributes": {"VisibilityTimeout": "120", "FifoQueue": "true"}} if operation == "GetQueueAttributes" else None
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     url = f"http://127.0.0.1:{server.server_address[1]}"

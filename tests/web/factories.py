@@ -16,7 +16,19 @@ from trades.handing_in import IncomingDocument
 from trades.identifiers import trade_key
 from trades.lifecycle import State
 from trades.messages.facts import TradeId
-from trades.models import Document, Event, Hold, Message, Publication, Trade, TradeIdentifier, TradeLink, Upload
+from trades.models import (
+    Document,
+    Event,
+    Hold,
+    Message,
+    Payload,
+    PayloadPart,
+    Publication,
+    Trade,
+    TradeIdentifier,
+    TradeLink,
+    Upload,
+)
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 QUEUE = "TradeStatus.fifo"
@@ -71,6 +83,17 @@ def message(outcome: str = "RECORDED", body: str = "", **fields: Any) -> Message
     return Message.objects.create(outcome=outcome, body=body, **{**defaults, **fields})
 
 
+def large(content: bytes, outcome: str = "RECORDED", **fields: Any) -> Message:
+    """A message whose text is kept as a payload, as of one that has more bytes than a row may hold."""
+    sha256, size = hashlib.sha256(content).hexdigest(), 1024 * 1024
+    payload = Payload.objects.create(sha256=sha256, size=len(content), created_at=NOON)
+    for number, start in enumerate(range(0, len(content), size), start=1):
+        PayloadPart.objects.create(payload=payload, number=number, content=content[start : start + size])
+    made = message(outcome, "-", payload=payload, size=len(content), body_sha256=sha256, **fields)
+    Message.objects.filter(pk=made.pk).update(body="")
+    return Message.objects.get(pk=made.pk)
+
+
 def event(of: Trade, **fields: Any) -> Event:
     """The trade's next event, with a message of its own."""
     brought_by = fields.pop("message", None) or message(group_id=of.group_id, body=fields.pop("body", "") or BODY.format(of.trade_id))
@@ -123,6 +146,6 @@ def upload_in_review(*contents: str, by: User | None = None) -> Upload:
     made = handing_in.begin(source=Upload.Source.WEB, user=by, now=NOON, stage=Upload.Stage.REVIEW)
     texts = contents or (native("T-77"), "<broken")
     documents = [IncomingDocument(f"{number}.xml", text.encode(), position=number) for number, text in enumerate(texts, start=1)]
-    handing_in.keep_for_review(made, handing_in.read(documents), queue=QUEUE)
+    handing_in.keep_for_review(made, handing_in.read(documents, now=NOON, queue=QUEUE))
     foretelling.check(made, now=NOON)
     return made

@@ -20,11 +20,11 @@ FOR_VIEWERS = {
     "upload_sample", "upload_errors",
     "message_raw", "monitor", "find",
     "trades_csv", "trades_xlsx", "preview", "trade_history_zip", "trade_history_json", "trade_history_csv",
-    "exceptions", "trace", "trace_publication", "trace_message",
+    "exceptions", "trace", "trace_publication", "trace_message", "outbox", "publication",
 }  # fmt: skip
 FOR_OPERATORS = {
     "upload_new", "upload_begin", "upload_files", "upload_check", "upload_decide",
-    "replay", "discard", "undo", "correct", "settle", "correct_many", "exception_act",
+    "replay", "discard", "undo", "correct", "settle", "correct_many", "exception_act", "outbox_act",
 }  # fmt: skip
 FOR_ADMINISTRATORS = {"inspect"}
 FOR_EVERYBODY = {"views", "account"}
@@ -52,7 +52,7 @@ def addresses() -> dict[str, str]:
         "document_original": [upload.pk, document.pk],
         **{name: [upload.pk] for name in ("upload_files", "upload_check", "upload_decide", "upload_errors")},
         **{name: ["T-1"] for name in ("trade_history_zip", "trade_history_json", "trade_history_csv")},
-        "trace_publication": [str(document.publications.get().publication_id)],
+        **{name: [str(document.publications.get().publication_id)] for name in ("trace_publication", "publication")},
         "trace_message": [blocked.pk],
         **{name: [blocked.pk] for name in ("message", "message_raw", "replay", "discard", "undo", "correct")},
     }

@@ -15,10 +15,12 @@ from django.utils import timezone
 
 from tests.support.native import native
 from tests.web import factories
+from tests.web.asking import page
 from trades.models import (
     AuditEntry,
     Document,
     Draft,
+    Handler,
     Message,
     Publication,
     Repeat,
@@ -26,6 +28,7 @@ from trades.models import (
     SendAttempt,
     Trade,
     TradeException,
+    Unhandled,
     Upload,
     Worker,
 )
@@ -53,6 +56,10 @@ def rows() -> None:
     AuditEntry.objects.create(at=factories.NOON, action="replay", message=event.message, origin="command line, root")
     AuditEntry.objects.create(at=factories.NOON, action="note", trade=trade, note="<b>")
     AuditEntry.objects.create(at=factories.NOON, action="withdraw", upload=Upload.objects.get())
+    AuditEntry.objects.create(at=factories.NOON, action="cancel", publication=Publication.objects.get())
+    Unhandled.objects.create(message=event.message, queue=factories.QUEUE)
+    Handler.objects.create(queue=factories.QUEUE, name="firm.handle", since=factories.NOON)
+    factories.large(b"<a>&amp;" + b"y" * 1_100_000 + b"</a>")
     TradeException.objects.create(trade=trade, kind="GAP", since=factories.NOON)
     SavedView.objects.create(user=factories.person(name="keeper"), name="mine", query="status=REJECTED")
     Draft.objects.create(document=Document.objects.get(), body="<a>", size=3, queue="q.fifo", group_id="g", body_sha256="0" * 64)
@@ -67,7 +74,8 @@ def address(model: type[Model], page: str, *arguments: object) -> str:
 def test_every_model_is_there() -> None:
     assert {model._meta.model_name for model in OURS} == {
         "trade", "event", "message", "upload", "document", "publication", "refusal", "hold", "auditentry", "outboxlease",
-        "tradeidentifier", "tradelink", "worker", "tradeexception", "savedview", "draft", "sendattempt", "repeat",
+        "tradeidentifier", "tradelink", "worker", "tradeexception", "savedview", "draft", "sendattempt", "repeat", "payload",
+        "handler", "unhandled",
     }  # fmt: skip
 
 
@@ -135,12 +143,14 @@ def test_a_worker_that_was_not_seen_for_long_is_told_from_one_that_stopped(ada: 
 
 
 def test_texts_are_escaped_and_cut(ada: Client, rows: None) -> None:
-    message = Message.objects.order_by("-size")[0]
+    longest, large = Message.objects.filter(payload=None).order_by("-size")[0], Message.objects.get(payload__isnull=False)
 
-    html = ada.get(address(Message, "change", message.pk)).content.decode()
+    html, of_large = (ada.get(address(Message, "change", message.pk)).content.decode() for message in (longest, large))
 
     assert "<pre>&lt;a&gt;&amp;amp;xxx" in html
     assert len(html) < 60_000
+    assert "The first 20,000 of 1,100,012 bytes:</p><pre>&lt;a&gt;&amp;amp;yyy" in of_large
+    assert len(of_large) < 60_000
 
 
 def test_rows_lead_to_the_pages_of_the_portal(ada: Client, rows: None) -> None:
@@ -182,3 +192,17 @@ def test_publishing_nothing_says_so(ada: Client) -> None:
     assert response.status_code == 422
     assert "Choose at least one XML file" in response.content.decode()
     assert "<ul" in response.content.decode()
+
+
+def test_the_outbox_in_the_admin_shows_attempts_and_errors_and_leads_to_what_can_be_done(ada: Client) -> None:
+    upload = factories.upload(2, sent=False)
+    rows = list(Publication.objects.filter(document__upload=upload).order_by("pk"))
+    Publication.objects.filter(pk=rows[0].pk).update(attempts=3, last_error="nothing answers at the broker")
+    SendAttempt.objects.create(publication=rows[0], at=factories.NOON, error="the first of three errors")
+
+    listed = page(ada, "/admin/trades/publication/")
+    answer = ada.post("/admin/trades/publication/", {"action": "cancel", "_selected_action": [row.pk for row in rows]})
+
+    assert "nothing answers at the broker" in listed
+    assert "the first of three errors" in page(ada, f"/admin/trades/publication/{rows[0].pk}/change/")
+    assert answer.headers["Location"] == f"/outbox/act/?act=cancel&p={rows[0].pk}&p={rows[1].pk}"

@@ -117,8 +117,9 @@ def test_newest_updates_come_first(vera: Client) -> None:
 @pytest.mark.parametrize("sort", ["", "&sort=trade", "&sort=since"])
 def test_filters_are_in_the_address(vera: Client, query: str, expected: set[str], sort: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = factories.trade("T-1", flagged_count=2)
-    factories.trade("T-2", state="CANCELLED", status="", parties="Alder and Finch", trade_date=factories.NOON.date() - timedelta(days=1),
-        last_class="CANCEL", age=3600, queue="Other.fifo")  # fmt: skip
+    two = factories.trade("T-2", state="CANCELLED", status="", parties="Alder and Finch", last_class="CANCEL", age=3600, queue="Other.fifo",
+        trade_date=factories.NOON.date() - timedelta(days=1))  # fmt: skip
+    factories.event(two, message=factories.message(queue="Other.fifo"))
     factories.trade("X-3", state="PENDING", status="REJECTED", product="Copper swap", owner_id=vera.session["_auth_user_id"])
     TradeException.objects.create(trade=one, kind="GAP", since=factories.NOON)
     TradeException.objects.create(trade=one, kind="LATE", since=factories.NOON, acknowledged_at=factories.NOON)
@@ -577,8 +578,8 @@ def test_the_menu_of_columns_works_without_a_script(vera: Client) -> None:
 
 @pytest.mark.parametrize("key", ["state", "status", "product", "party", "owner", "last", "flagged", "exception", "queue"])
 def test_a_menu_offers_the_values_with_their_counts(vera: Client, key: str) -> None:
-    factories.trade("T-1", owner_id=vera.session["_auth_user_id"], flagged_count=1)
-    factories.trade("T-2", product="Copper swap", parties="Kestrel Capital / Alder")
+    factories.event(factories.trade("T-1", owner_id=vera.session["_auth_user_id"], flagged_count=1))
+    factories.event(factories.trade("T-2", product="Copper swap", parties="Kestrel Capital / Alder"))
     with_count = {
         "state": ("Live", 2), "status": ("Checked", 2), "product": ("Copper swap", 1), "party": ("Kestrel Capital", 2), "owner": ("Me", 1),
         "last": ("Book", 2), "flagged": ("Flagged only", 1), "exception": ("Gap", 0), "queue": (factories.QUEUE, 2),

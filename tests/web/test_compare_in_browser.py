@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from types import SimpleNamespace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.apps import apps
-from django.contrib.auth.models import Group, User
-from django.db import connection
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from tests.web import factories, scenes
+from tests.web.looking import RULES, make_people, sign_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 ADDRESSES = (
     "/trades/T-1/",
     "/trades/T-1/events/1/",
@@ -33,27 +28,15 @@ ADDRESSES = (
 
 
 @pytest.fixture
-def vera(live_server: LiveServer) -> User:
-    """A viewer. Beside a browser the roles that a migration made have to be made again."""
-    make_groups = importlib.import_module("trades.migrations.0002_roles").make_groups
-    make_groups(apps, SimpleNamespace(connection=connection))
-    vera = User.objects.create_user("vera", password="correct horse battery")
-    vera.groups.add(Group.objects.get(name="viewer"))
-    return vera
-
-
-def sign_in(page: Page, live_server: LiveServer) -> None:
-    page.goto(live_server.url)
-    page.get_by_label("Name").fill("vera")
-    page.get_by_label("Password", exact=True).fill("correct horse battery")
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
+def vera(live_server: LiveServer) -> None:
+    """A viewer."""
+    make_people("vera", role="viewer")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_every_tab_and_comparison_fits_its_width_and_axe_finds_no_violation(
-    live_server: LiveServer, page: Page, vera: User, scheme: str, width: int
+    live_server: LiveServer, page: Page, vera: None, scheme: str, width: int
 ) -> None:
     scenes.late_trade()
     scenes.repaired_trade()
@@ -63,7 +46,7 @@ def test_every_tab_and_comparison_fits_its_width_and_axe_finds_no_violation(
     factories.message("QUARANTINED", stated_trade_id="Q-1", code="schema", reason="Version is 'two'.")
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
 
     for address in ADDRESSES:
         page.goto(live_server.url + address)
@@ -73,10 +56,10 @@ def test_every_tab_and_comparison_fits_its_width_and_axe_finds_no_violation(
         assert [(address, v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations] == []
 
 
-def test_two_events_are_compared_by_keyboard_alone(live_server: LiveServer, page: Page, vera: User) -> None:
+def test_two_events_are_compared_by_keyboard_alone(live_server: LiveServer, page: Page, vera: None) -> None:
     scenes.late_trade()
     page.set_viewport_size({"width": 1440, "height": 900})
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
     page.goto(f"{live_server.url}/trades/T-1/?tab=fields")
 
     page.get_by_label("Compare event 5").focus()
@@ -101,11 +84,11 @@ def test_two_events_are_compared_by_keyboard_alone(live_server: LiveServer, page
     expect(page.get_by_text("Compare with event 4")).to_be_visible()
 
 
-def test_tabs_events_and_trades_are_reached_by_keys(live_server: LiveServer, page: Page, vera: User) -> None:
+def test_tabs_events_and_trades_are_reached_by_keys(live_server: LiveServer, page: Page, vera: None) -> None:
     scenes.late_trade()
     factories.event(factories.trade("Z-9", age=-86_400))
     page.set_viewport_size({"width": 1440, "height": 900})
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
     page.goto(f"{live_server.url}/trades/T-1/?from=")
 
     for key, tab in (("2", "xml"), ("3", "fields"), ("4", "transport")):
@@ -124,9 +107,9 @@ def test_tabs_events_and_trades_are_reached_by_keys(live_server: LiveServer, pag
     page.wait_for_url("**/trades/T-1/?from=")
 
 
-def test_lines_stand_beside_each_other_where_there_is_room_and_below_where_not(live_server: LiveServer, page: Page, vera: User) -> None:
+def test_lines_stand_beside_each_other_where_there_is_room_and_below_where_not(live_server: LiveServer, page: Page, vera: None) -> None:
     scenes.record(scenes.told("BOOK", 1, 0), scenes.told("UPDATE", 2, 30, amount="12000000.00"))
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
 
     def places(width: int) -> tuple[dict[str, float], dict[str, float]]:
         page.set_viewport_size({"width": width, "height": 900})
@@ -145,11 +128,11 @@ def test_lines_stand_beside_each_other_where_there_is_room_and_below_where_not(l
     assert old["x"] == new["x"]
 
 
-def test_folded_lines_open_in_place(live_server: LiveServer, page: Page, vera: User) -> None:
+def test_folded_lines_open_in_place(live_server: LiveServer, page: Page, vera: None) -> None:
     trade = factories.trade()
     for value in "12":
         factories.event(trade, body="<a>" + "".join(f"<b{number}>0</b{number}>" for number in range(20)) + f"<c>{value}</c></a>")
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
     page.goto(f"{live_server.url}/trades/T-1/")
     expect(page.get_by_text("<b3>0</b3>").first).to_be_hidden()
 
@@ -159,9 +142,9 @@ def test_folded_lines_open_in_place(live_server: LiveServer, page: Page, vera: U
     assert "folds" not in page.url
 
 
-def test_fields_are_found_while_typing(live_server: LiveServer, page: Page, vera: User) -> None:
+def test_fields_are_found_while_typing(live_server: LiveServer, page: Page, vera: None) -> None:
     scenes.late_trade()
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
     page.goto(f"{live_server.url}/trades/T-1/?tab=fields")
 
     page.get_by_label("Find a field").fill("notional")
@@ -171,10 +154,10 @@ def test_fields_are_found_while_typing(live_server: LiveServer, page: Page, vera
     expect(page.get_by_text("/TradeStatus/TradeDetails/Price", exact=True)).to_be_hidden()
 
 
-def test_everything_works_without_a_script(live_server: LiveServer, browser: Browser, vera: User) -> None:
+def test_everything_works_without_a_script(live_server: LiveServer, browser: Browser, vera: None) -> None:
     scenes.late_trade()
     page = browser.new_page(java_script_enabled=False)
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
 
     page.goto(f"{live_server.url}/trades/T-1/")
     page.get_by_label("Compare event 2").check()
@@ -195,9 +178,9 @@ def test_everything_works_without_a_script(live_server: LiveServer, browser: Bro
     page.close()
 
 
-def test_a_new_event_is_announced_and_never_replaces_what_is_read(live_server: LiveServer, page: Page, vera: User) -> None:
+def test_a_new_event_is_announced_and_never_replaces_what_is_read(live_server: LiveServer, page: Page, vera: None) -> None:
     trade = scenes.late_trade()
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
     page.goto(f"{live_server.url}/trades/T-1/events/2/?tab=fields")
     scenes.record(scenes.told("UPDATE", 9, 90), minute=91)
 
@@ -211,9 +194,9 @@ def test_a_new_event_is_announced_and_never_replaces_what_is_read(live_server: L
     assert trade.event_count == 5
 
 
-def test_paper_has_facts_lifecycle_history_and_the_open_tab(live_server: LiveServer, page: Page, vera: User) -> None:
+def test_paper_has_facts_lifecycle_history_and_the_open_tab(live_server: LiveServer, page: Page, vera: None) -> None:
     scenes.late_trade()
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
     page.goto(f"{live_server.url}/trades/T-1/?tab=xml")
     page.emulate_media(media="print")
 

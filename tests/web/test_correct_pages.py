@@ -277,7 +277,7 @@ def test_what_would_grow_too_large_is_told_and_never_made(otto: Client) -> None:
     finally:
         tracemalloc.stop()
 
-    sentence = "Replaced 300,000 times, the text would have 2.8\xa0GB; a document may have 10.0\xa0MB."
+    sentence = "Replaced 300,000 times, the text would have 2.8\xa0GB; a corrected text may have 1.0\xa0MB."
     assert sentence in shown
     assert re.findall(r"</svg>(Too large|Not understood)</span>", shown) == ["Too large", "Not understood"]
     assert sentence in told

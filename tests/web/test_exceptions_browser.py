@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from datetime import timedelta
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from django.apps import apps
-from django.contrib.auth.models import Group, User
-from django.db import connection
+from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from tests.web import factories
+from tests.web.looking import SIZES, look, make_people, sign_in
 from trades.models import AuditEntry, Trade, TradeException
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 @pytest.fixture
 def people(live_server: LiveServer) -> None:
-    """Two operators. Beside a browser the roles that a migration made have to be made again."""
-    make_groups = importlib.import_module("trades.migrations.0002_roles").make_groups
-    make_groups(apps, SimpleNamespace(connection=connection))
-    for name in ("ana", "ben"):
-        User.objects.create_user(name, password="correct horse battery").groups.add(Group.objects.get(name="operator"))
-
-
-def sign_in(page: Page, live_server: LiveServer, name: str = "ana") -> None:
-    page.goto(live_server.url)
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password", exact=True).fill("correct horse battery")
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    """Two operators."""
+    make_people("ana", "ben")
 
 
 def trouble() -> None:
@@ -59,16 +41,7 @@ def trouble() -> None:
     )
 
 
-def look(page: Page, name: str, scheme: str, width: int) -> None:
-    """The page fits and axe finds nothing; a picture of it is kept where EXCEPTION_PICTURES names a folder."""
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is wider than the window"
-    violations = Axe().run(page, options={"runOnly": RULES}).response["violations"]
-    assert [(name, v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations] == []
-    if "EXCEPTION_PICTURES" in os.environ:
-        page.screenshot(path=Path(os.environ["EXCEPTION_PICTURES"]) / f"{name}-{scheme}-{width}.png")
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])
+@pytest.mark.parametrize(("scheme", "width"), SIZES)
 def test_the_page_fits_its_width_and_axe_finds_no_violation(
     live_server: LiveServer, page: Page, people: None, scheme: str, width: int
 ) -> None:

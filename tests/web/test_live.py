@@ -283,9 +283,9 @@ def test_the_queue_is_asked_how_much_it_holds(queue: FifoQueue) -> None:
     assert watch.figures.empty_at is not None
 
 
-def test_a_queue_that_does_not_answer_keeps_its_last_figures_beside_the_reason() -> None:
+def test_a_queue_that_does_not_answer_keeps_its_last_figures_beside_the_reason(settings: Settings) -> None:
     watch = QueueWatch()
-    watch.figures = QueueFigures(7, 1, 0, at=NOW)
+    watch.each = {settings.TRADES_QUEUE: QueueFigures(7, 1, 0, at=NOW)}
 
     watch.ask()
 

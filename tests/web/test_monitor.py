@@ -90,11 +90,23 @@ def test_the_banner_says_when_the_outbox_does_not_drain_and_only_then(vera: Clie
     worker()
     upload = factories.upload(files=3, sent=False)
     Publication.objects.update(created_at=timezone.now())
-    assert "does not take messages" not in page(vera, "/uploads/")
+    assert "Publications are not sent" not in page(vera, "/uploads/")
 
     Publication.objects.filter(document__upload=upload).update(created_at=timezone.now() - timedelta(minutes=5))
 
-    assert "The queue does not take messages: 3 waiting, 5 m behind." in page(vera, "/uploads/")
+    assert "Publications are not sent: 3 waiting, 5 m behind." in page(vera, "/uploads/")
+
+
+def test_the_banner_warns_of_what_may_be_in_the_queue_twice_and_leads_to_the_outbox(vera: Client) -> None:
+    worker()
+    factories.upload(files=1, sent=False)
+    since = timezone.now() - timedelta(minutes=4, seconds=10)
+    Publication.objects.update(created_at=timezone.now(), attempts=1, uncertain_since=since)
+
+    html = page(vera, "/uploads/")
+
+    assert "1 publication may be in the queue already" in html
+    assert '<a href="/outbox/">Outbox</a></section>' in html
 
 
 def test_one_banner_at_a_time_the_worst_first(vera: Client) -> None:

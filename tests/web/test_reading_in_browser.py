@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from types import SimpleNamespace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.apps import apps
-from django.contrib.auth.models import Group, User
-from django.db import connection
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from tests.web import factories, scenes
+from tests.web.looking import RULES, make_people, sign_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 ADDRESSES = (
     "/trades/T-1/",
     "/trades/T-1/events/2/?order=business&tab=fields",
@@ -30,34 +25,22 @@ ADDRESSES = (
 
 
 @pytest.fixture
-def vera(live_server: LiveServer) -> User:
-    """A viewer. Beside a browser the roles that a migration made have to be made again."""
-    make_groups = importlib.import_module("trades.migrations.0002_roles").make_groups
-    make_groups(apps, SimpleNamespace(connection=connection))
-    vera = User.objects.create_user("vera", password="correct horse battery")
-    vera.groups.add(Group.objects.get(name="viewer"))
-    return vera
-
-
-def sign_in(page: Page, live_server: LiveServer) -> None:
-    page.goto(live_server.url)
-    page.get_by_label("Name").fill("vera")
-    page.get_by_label("Password", exact=True).fill("correct horse battery")
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
+def vera(live_server: LiveServer) -> None:
+    """A viewer."""
+    make_people("vera", role="viewer")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_pages_that_read_a_trade_fit_their_width_and_axe_finds_no_violation(
-    live_server: LiveServer, page: Page, vera: User, scheme: str, width: int
+    live_server: LiveServer, page: Page, vera: None, scheme: str, width: int
 ) -> None:
     scenes.late_trade()
     scenes.two_trades()
     factories.message("REFERENCE", reason="A heartbeat: it tells of no trade.")
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
 
     for address in ADDRESSES:
         page.goto(live_server.url + address)
@@ -66,10 +49,10 @@ def test_pages_that_read_a_trade_fit_their_width_and_axe_finds_no_violation(
         assert [(address, v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations] == []
 
 
-def test_a_moment_is_chosen_and_left_again_without_a_script(live_server: LiveServer, browser: Browser, vera: User) -> None:
+def test_a_moment_is_chosen_and_left_again_without_a_script(live_server: LiveServer, browser: Browser, vera: None) -> None:
     scenes.late_trade()
     page = browser.new_page(java_script_enabled=False)
-    sign_in(page, live_server)
+    sign_in(page, live_server, "vera")
 
     page.goto(f"{live_server.url}/trades/T-1/events/2/?order=business")
     page.get_by_label("As known at (UTC)").fill("2026-11-20T10:21:00")

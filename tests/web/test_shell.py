@@ -37,7 +37,7 @@ def rail(html: str) -> list[str]:
 
 
 def test_the_navigation_leads_everywhere_one_may_go(vera: Client, otto: Client, ada: Client) -> None:
-    everybody = ["Blotter", "Exceptions", "Quarantine", "Uploads", "Trace", "Queue &amp; workers"]
+    everybody = ["Blotter", "Exceptions", "Quarantine", "Uploads", "Trace", "Outbox", "Queue &amp; workers"]
 
     assert rail(vera.get("/uploads/").content.decode()) == everybody
     assert rail(otto.get("/uploads/").content.decode()) == everybody
@@ -51,6 +51,7 @@ def test_the_navigation_leads_everywhere_one_may_go(vera: Client, otto: Client, 
         ("/trades/?q=x", "Blotter"),
         ("/quarantine/", "Quarantine"),
         ("/uploads/", "Uploads"),
+        ("/outbox/", "Outbox"),
         ("/monitor/", "Queue &amp; workers"),
     ],
 )

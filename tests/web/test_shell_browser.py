@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
 from datetime import timedelta
-from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from django.apps import apps
-from django.contrib.auth.models import Group, User
-from django.db import connection
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from tests.web import factories, scenes
+from tests.web.looking import SIZES, look, make_people
 from trades.models import Message, Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-VIEWS = [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)]
 
 
 @pytest.fixture
 def people() -> None:
-    """Two operators. Beside a browser the roles that a migration made have to be made again."""
-    make_groups = importlib.import_module("trades.migrations.0002_roles").make_groups
-    make_groups(apps, SimpleNamespace(connection=connection))
-    for name in ("ana", "ben"):
-        User.objects.create_user(name, password="correct horse battery").groups.add(Group.objects.get(name="operator"))
+    """Two operators."""
+    make_people("ana", "ben")
 
 
 @pytest.fixture
@@ -61,21 +49,12 @@ def sign_in_again(page: Page, name: str = "ana", password: str = "correct horse 
     dialog.get_by_role("button", name="Sign in", exact=True).click()
 
 
-def look(page: Page, name: str, scheme: str, width: int) -> None:
-    """The page fits and axe finds nothing; a picture of it is kept where SHELL_PICTURES names a folder."""
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is wider than the window"
-    violations = Axe().run(page, options={"runOnly": RULES}).response["violations"]
-    assert [(name, v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations] == []
-    if "SHELL_PICTURES" in os.environ:
-        page.screenshot(path=Path(os.environ["SHELL_PICTURES"]) / f"{name}-{scheme}-{width}.png")
-
-
 def path(page: Page) -> str:
     parts = urlsplit(page.url)
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
-@pytest.mark.parametrize(("scheme", "width"), [*VIEWS, ("light", 320)])
+@pytest.mark.parametrize(("scheme", "width"), [*SIZES, ("light", 320)])
 def test_every_page_of_the_shell_fits_its_width_and_axe_finds_no_violation(
     live_server: LiveServer, page: Page, people: None, monkeypatch: pytest.MonkeyPatch, scheme: str, width: int
 ) -> None:

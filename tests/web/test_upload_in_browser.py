@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from django.apps import apps
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.utils import timezone
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, FilePayload, Page, Route, expect
+from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from tests.support.broker import FifoQueue
 from tests.support.native import NOON, native, received
 from tests.web import factories
+from tests.web.looking import PASSWORD, SIZES, look, make_people
 from tests.web.test_upload_archives import zipped
 from trades import history
 from trades.models import Document, Message, Publication, Upload
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-PASSWORD = "correct horse battery"
 REVIEW = re.compile(r"/uploads/\d+/$")
 
 
@@ -47,12 +40,9 @@ def complaints(page: Page) -> list[str]:
 
 @pytest.fixture
 def otto(live_server: LiveServer) -> User:
-    """An operator. Beside a browser the roles that a migration made have to be made again."""
-    make_groups = importlib.import_module("trades.migrations.0002_roles").make_groups
-    make_groups(apps, SimpleNamespace(connection=connection))
-    otto = User.objects.create_user("otto", password=PASSWORD)
-    otto.groups.add(Group.objects.get(name="operator"))
-    return otto
+    """An operator."""
+    make_people("otto")
+    return User.objects.get(username="otto")
 
 
 def sign_in(page: Page, live_server: LiveServer) -> None:
@@ -123,7 +113,7 @@ def test_files_that_are_dropped_are_checked_before_anything_is_sent(live_server:
     states = page.locator(".files li .state")
     expect(states).to_have_text(
         ["", "Left out: it is in the list already", re.compile("^Same content as a.xml$"), "Left out: the file is empty",
-         "Left out: neither .xml nor .zip"]
+         "Left out: neither .xml nor .zip; name a message group first to publish it as it is"]
     )  # fmt: skip
     page.get_by_role("button", name="Remove notes.txt").click()
     expect(page.locator(".files li")).to_have_count(4)
@@ -217,6 +207,48 @@ def test_pasted_text_and_a_zip_go_the_same_way(live_server: LiveServer, page: Pa
     expect(page.get_by_role("button", name="Publish 3 messages")).to_be_visible()
 
 
+def test_a_file_over_the_limit_is_left_out_before_it_is_sent(live_server: LiveServer, page: Page, otto: User, settings: Settings) -> None:
+    settings.TRADES_MAX_DOCUMENT_BYTES = 1000
+    sign_in(page, live_server)
+
+    choose(page, xml("large.xml", "x" * 1001), xml("good.xml", native("T-1")))
+
+    expect(page.locator(".files li .state")).to_have_text(["Left out: a document may have 1000 bytes; split it", ""])
+    expect(page.get_by_role("button", name="Check 1 file")).to_be_enabled()
+
+
+def test_any_text_is_taken_once_a_message_group_is_named(live_server: LiveServer, page: Page, otto: User) -> None:
+    sign_in(page, live_server)
+    group = page.get_by_label("Message group for documents that are not understood")
+    group.fill("T 1")
+    choose(page, xml("deal.txt", "T-10041;BOOK"))
+    page.get_by_role("button", name="Check 1 file").click()
+    expect(page.get_by_role("alert").filter(has_text="The message group may have up to 128 letters")).to_be_visible()
+    expect(group).to_be_focused()
+    assert not Upload.objects.exists()
+
+    group.fill("T-10041")
+    page.get_by_role("button", name="Check 1 file").click()
+
+    page.wait_for_url(REVIEW)
+    expect(page.get_by_text("1 message is not understood and goes out as it is, in message group T-10041.")).to_be_visible()
+    assert Upload.objects.get().group_id == "T-10041"
+
+
+def test_what_was_left_out_for_want_of_a_message_group_is_taken_when_one_is_named(live_server: LiveServer, page: Page, otto: User) -> None:
+    sign_in(page, live_server)
+    choose(page, xml("deal.txt", "T-10041;BOOK"), xml("empty.txt", ""))
+    state = page.locator(".files li .state")
+    expect(state).to_contain_text(["name a message group first", "name a message group first"])
+
+    page.get_by_label("Message group for documents that are not understood").fill("T-10041")
+
+    expect(state).to_have_text(["", "Left out: the file is empty"])
+    page.get_by_role("button", name="Check 1 file").click()
+    page.wait_for_url(REVIEW)
+    assert Upload.objects.get().documents.get().name == "deal.txt"
+
+
 def test_without_javascript_the_form_sends_all_files_and_the_review_is_a_plain_form(
     queue: FifoQueue, live_server: LiveServer, browser: Browser, otto: User
 ) -> None:
@@ -233,16 +265,7 @@ def test_without_javascript_the_form_sends_all_files_and_the_review_is_a_plain_f
     page.context.close()
 
 
-def look(page: Page, name: str, scheme: str, width: int) -> None:
-    """The page fits and axe finds nothing; a picture of it is kept where UPLOAD_PICTURES names a folder."""
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is wider than the window"
-    violations = Axe().run(page, options={"runOnly": RULES}).response["violations"]
-    assert [(name, v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations] == []
-    if "UPLOAD_PICTURES" in os.environ:
-        page.screenshot(path=Path(os.environ["UPLOAD_PICTURES"]) / f"{name}-{scheme}-{width}.png")
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])
+@pytest.mark.parametrize(("scheme", "width"), SIZES)
 def test_the_pages_fit_their_width_and_axe_finds_no_violation(
     live_server: LiveServer, page: Page, otto: User, scheme: str, width: int
 ) -> None:

@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from django.apps import apps
-from django.contrib.auth.models import Group, User
-from django.db import connection
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from tests.web import factories, scenes
+from tests.web.looking import SIZES, look, make_people, sign_in
 from trades.models import AuditEntry, Event, Message
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 @pytest.fixture
 def people(live_server: LiveServer) -> None:
-    """Two operators. Beside a browser the roles that a migration made have to be made again."""
-    make_groups = importlib.import_module("trades.migrations.0002_roles").make_groups
-    make_groups(apps, SimpleNamespace(connection=connection))
-    for name in ("ana", "ben"):
-        User.objects.create_user(name, password="correct horse battery").groups.add(Group.objects.get(name="operator"))
+    """Two operators."""
+    make_people("ana", "ben")
 
 
-def sign_in(page: Page, live_server: LiveServer, name: str = "ana") -> None:
-    page.goto(live_server.url)
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password", exact=True).fill("correct horse battery")
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-
-
-def look(page: Page, name: str, scheme: str, width: int) -> None:
-    """The page fits and axe finds nothing; a picture of it is kept where WORKBENCH_PICTURES names a folder."""
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is wider than the window"
-    violations = Axe().run(page, options={"runOnly": RULES}).response["violations"]
-    assert [(name, v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations] == []
-    if "WORKBENCH_PICTURES" in os.environ:
-        page.screenshot(path=Path(os.environ["WORKBENCH_PICTURES"]) / f"{name}-{scheme}-{width}.png", full_page=True)
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])
+@pytest.mark.parametrize(("scheme", "width"), SIZES)
 def test_every_page_of_the_workbench_fits_its_width_and_axe_finds_no_violation(
     live_server: LiveServer, page: Page, people: None, scheme: str, width: int
 ) -> None:
@@ -90,7 +61,7 @@ def test_every_page_of_the_workbench_fits_its_width_and_axe_finds_no_violation(
     look(page, "settled-many", scheme, width)
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])
+@pytest.mark.parametrize(("scheme", "width"), SIZES)
 def test_the_steps_of_a_correction_fit_their_width_and_axe_finds_no_violation(
     live_server: LiveServer, page: Page, people: None, scheme: str, width: int
 ) -> None:

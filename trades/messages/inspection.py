@@ -15,8 +15,10 @@ from lxml import etree
 from trades.messages import prepare
 from trades.messages.facts import EventClass, MessageRefused, ParsedMessage, TradeEvent, TradeId
 from trades.messages.fields import MAX_ENTRIES, local_name
-from trades.messages.reader import MAX_BYTES, read
+from trades.messages.large import LargeText
+from trades.messages.reader import MAX_BYTES
 from trades.messages.registry import Registry
+from trades.messages.streaming import read
 from trades.messages.values import shorten
 
 Facts = dict[str, Any]
@@ -71,7 +73,7 @@ SEEMS_A_TRADE = ("trade", "deal")  # in a name of an element or attribute
 NAMES_TOLD = 3
 
 
-def inspect(document: bytes, name: str, *, registry: Registry | None = None, max_bytes: int = MAX_BYTES) -> Facts:
+def inspect(document: bytes | LargeText, name: str, *, registry: Registry | None = None, max_bytes: int = MAX_BYTES) -> Facts:
     """What the portal would make of one file, as values that JSON can carry.
 
     `expect` is one of event, snapshot, no_trade_id, reference, private (of no known dialect, but it seems to carry trades), unknown,
@@ -198,7 +200,7 @@ def _remarks_on(parts: Sequence[Facts], events: Sequence[Facts]) -> Iterable[str
         yield f"{len(others):,} of the {len(parts):,} messages are no trade events: {', '.join(_unique(others)[:NAMES_TOLD])}."
 
 
-def _look_for_trades(facts: Facts, document: bytes, max_bytes: int) -> None:
+def _look_for_trades(facts: Facts, document: bytes | LargeText, max_bytes: int) -> None:
     """Call an unknown document private when it seems to carry trades, and say so."""
     names: Counter[str] = Counter()
     for element in read(document, max_bytes=max_bytes).iter("*"):

@@ -6,6 +6,7 @@ Every fault is one sentence: the key ("messages[2].fields.version.type", counted
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from lxml import etree
@@ -198,9 +199,10 @@ class _File:
         elif "{" in text or "}" in text:
             yield checks.wrong(key, value, "braces around names of [define] alone")
         else:
-            yield from self._expression(key, text)
+            yield from self.expression(key, text)
 
-    def _expression(self, key: str, text: str) -> Faults:
+    def expression(self, key: str, text: str) -> Faults:
+        """A sentence for each fault of an XPath."""
         if text in self._sound:
             return
         said = list(self._vocabulary(text))
@@ -225,6 +227,19 @@ class _File:
                 yield f"the variable ${token['variable']} is not known; expected one of {', '.join(f'${name}' for name in VARIABLES)}."
             elif token["call"] and name not in FUNCTIONS | _NODE_TYPES | _OPERATORS:
                 yield f"the function {name} is not taken; expected one of {', '.join(sorted(FUNCTIONS))}."
+
+
+def xpath(namespaces: Mapping[str, Any]) -> Check:
+    """A check of XPaths with these prefixes, in files that have no snippets."""
+    file = _File({"namespaces": namespaces})
+
+    def check(key: str, value: Any) -> Faults:
+        if not isinstance(value, str) or not value.strip():
+            yield checks.wrong(key, value, "an XPath, as text")
+        else:
+            yield from file.expression(key, value)
+
+    return check
 
 
 def _incomplete(spec: Spec) -> Faults:

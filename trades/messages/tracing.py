@@ -10,8 +10,10 @@ from lxml import etree
 
 from trades.messages.facts import MessageRefused
 from trades.messages.fields import Misfit, Traced, local_name
-from trades.messages.reader import MAX_BYTES, Locator, read
+from trades.messages.large import LargeText
+from trades.messages.reader import MAX_BYTES, Locates
 from trades.messages.registry import Registry
+from trades.messages.streaming import locator, read
 from trades.messages.values import Moment, shorten
 
 MAX_ITEMS = 20  # of one document: what is wrong with a mapping shows in the first
@@ -44,7 +46,7 @@ class ItemMatches:
         return [match.name for match in self.matches if not match.value and not match.fault]
 
 
-def trace(document: bytes, *, registry: Registry, max_bytes: int = MAX_BYTES) -> list[ItemMatches]:
+def trace(document: bytes | LargeText, *, registry: Registry, max_bytes: int = MAX_BYTES) -> list[ItemMatches]:
     """The rules that matched in the first items of a document; nothing when it is of no known dialect or cannot be read."""
     try:
         root = read(document, max_bytes=max_bytes)
@@ -53,15 +55,15 @@ def trace(document: bytes, *, registry: Registry, max_bytes: int = MAX_BYTES) ->
         items = contents.items()[:MAX_ITEMS]
     except (Misfit, MessageRefused, etree.XPathError):
         return []
-    locator = Locator(document)
+    where = locator(document)
     return [
-        ItemMatches(shorten(local_name(item.node)), locator.locate(item.node)[0], [_match(fact, locator) for fact in contents.traced(item)])
+        ItemMatches(shorten(local_name(item.node)), where.locate(item.node)[0], [_match(fact, where) for fact in contents.traced(item)])
         for item in items
     ]
 
 
-def _match(fact: Traced, locator: Locator) -> Match:
-    line, column = (None, None) if fact.node is None else locator.locate(fact.node)
+def _match(fact: Traced, where: Locates) -> Match:
+    line, column = (None, None) if fact.node is None else where.locate(fact.node)
     return Match(fact.name, _as_text(fact.value), " ".join(fact.rule.split()), line, column, fact.fault)
 
 

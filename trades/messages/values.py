@@ -12,7 +12,10 @@ from trades.messages.facts import EventClass
 
 MAX_DIGITS = 18  # what a signed 64-bit database column surely holds
 
+MAX_SPLIT = 100_000  # characters of a text that is taken apart into its words
+
 _WHITESPACE = " \t\r\n"
+_SPACES = dict.fromkeys(map(ord, _WHITESPACE), " ")
 _WHITESPACE_RUN = re.compile(r"[ \t\r\n]{2,}|[\t\r\n]")
 _INTEGER = re.compile(r"\+?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
@@ -34,9 +37,19 @@ class Moment(NamedTuple):
 
 def collapse(text: str) -> str:
     """The text as an XML token: outer white space cut, inner runs made one space (XML Schema 1.0 part 2, 4.3.6)."""
+    if len(text) > MAX_SPLIT:
+        return _collapsed(text)
     if text.isascii():  # then str.split knows no white space that XML allows beside its four characters
         return " ".join(text.split())
     return _WHITESPACE_RUN.sub(" ", text.strip(_WHITESPACE))
+
+
+def _collapsed(text: str) -> str:
+    # Of a long text the words, each an object, would take twenty times the memory of the text.
+    text = text.strip(_WHITESPACE).translate(_SPACES)
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text
 
 
 def shorten(text: str, width: int = 60) -> str:

@@ -4,11 +4,13 @@ No HTTP, no queue, no parsing here. Messages and events are never changed in sub
 """
 
 from trades.models.choices import choices_of
-from trades.models.message import Hold, Message, Repeat
+from trades.models.message import Handler, Hold, Message, Repeat, Unhandled
 from trades.models.outbox import (
     Document,
     Draft,
     OutboxLease,
+    Payload,
+    PayloadPart,
     Publication,
     PublicationQuerySet,
     Refusal,
@@ -24,9 +26,12 @@ __all__ = [
     "Document",
     "Draft",
     "Event",
+    "Handler",
     "Hold",
     "Message",
     "OutboxLease",
+    "Payload",
+    "PayloadPart",
     "Publication",
     "PublicationQuerySet",
     "Refusal",
@@ -37,6 +42,7 @@ __all__ = [
     "TradeException",
     "TradeIdentifier",
     "TradeLink",
+    "Unhandled",
     "Upload",
     "Worker",
     "choices_of",

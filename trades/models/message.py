@@ -5,6 +5,19 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
+from trades.models.outbox import Payload
+
+
+class Handler(models.Model):
+    """The firm's own processing of what is recorded from a queue, as the worker that runs it made it known."""
+
+    queue = models.CharField(max_length=80, unique=True)
+    name = models.CharField(max_length=255, help_text="the Python callable, dotted")
+    since = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.queue}: {self.name}"
+
 
 class Message(models.Model):
     """One message as it came from the queue, whatever it contains; its text is never altered."""
@@ -25,7 +38,9 @@ class Message(models.Model):
     deduplication_id = models.CharField(max_length=128, blank=True)
     sequence_number = models.CharField(max_length=39, blank=True, help_text="zero-padded to 39 digits; evidence, not the key")
     attributes = models.JSONField(default=dict, blank=True)
-    body = models.TextField()
+    body = models.TextField(help_text="empty where the text is in the payload")
+    pointer = models.TextField(blank=True, help_text="the body that SQS delivered, where it stood for a text in S3")
+    payload = models.ForeignKey(Payload, null=True, blank=True, on_delete=models.PROTECT, related_name="messages", db_index=False)
     size = models.PositiveIntegerField(help_text="bytes")
     body_sha256 = models.CharField(max_length=64)
     body_md5 = models.CharField(max_length=32)
@@ -76,6 +91,19 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return self.message_id
+
+
+class Unhandled(models.Model):
+    """A message that a person let into the history and that the handler of its queue has not been given yet."""
+
+    message = models.OneToOneField(Message, on_delete=models.PROTECT, related_name="unhandled")
+    queue = models.CharField(max_length=80, db_index=True)
+
+    class Meta:
+        verbose_name_plural = "unhandled messages"
+
+    def __str__(self) -> str:
+        return f"{self.queue} {self.message_id}"
 
 
 class Repeat(models.Model):

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from trades.models.message import Message
-from trades.models.outbox import Upload
+from trades.models.outbox import Publication, Upload
 from trades.models.trade import Trade
 
 
@@ -42,6 +42,8 @@ class AuditEntry(models.Model):
         ACKNOWLEDGE = "acknowledge", "Acknowledge"
         PUBLISH = "publish", "Publish"
         WITHDRAW = "withdraw", "Withdraw"
+        RESEND = "resend", "Send again"
+        CANCEL = "cancel", "Cancel"
 
     at = models.DateTimeField()
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
@@ -50,6 +52,7 @@ class AuditEntry(models.Model):
     message = models.ForeignKey(Message, null=True, blank=True, on_delete=models.PROTECT, related_name="audit")
     trade = models.ForeignKey(Trade, null=True, blank=True, on_delete=models.PROTECT, related_name="audit")
     upload = models.ForeignKey(Upload, null=True, blank=True, on_delete=models.PROTECT, related_name="audit")
+    publication = models.ForeignKey(Publication, null=True, blank=True, on_delete=models.PROTECT, related_name="audit", db_index=False)
     note = models.TextField(blank=True)
 
     objects = AppendOnlyQuerySet.as_manager()
@@ -58,12 +61,14 @@ class AuditEntry(models.Model):
         verbose_name_plural = "audit entries"
         constraints = [
             models.CheckConstraint(
-                condition=Q(message__isnull=False) | Q(trade__isnull=False) | Q(upload__isnull=False), name="audit_is_about_something"
+                condition=Q(message__isnull=False) | Q(trade__isnull=False) | Q(upload__isnull=False) | Q(publication__isnull=False),
+                name="audit_is_about_something",
             )
         ]
+        indexes = [models.Index(fields=["publication"], name="audit_of_publication", condition=Q(publication__isnull=False))]
 
     def __str__(self) -> str:
-        return f"{self.action} {self.message_id or self.trade_id or self.upload_id}"
+        return f"{self.action} {self.message_id or self.trade_id or self.upload_id or self.publication_id}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store a new entry. Raises TypeError for one that is stored already."""
@@ -106,6 +111,7 @@ class Worker(models.Model):
     pid = models.PositiveIntegerField()
     version = models.CharField(max_length=40)
     queue = models.CharField(max_length=80)
+    handler = models.CharField(max_length=255, blank=True, help_text="the firm's own processing that it calls, a dotted name")
     state = models.CharField(max_length=10, choices=State.choices, default=State.STARTING)
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField(help_text="last heartbeat")

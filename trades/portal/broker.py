@@ -19,6 +19,7 @@ from django.core.management.base import CommandError
 
 HOST = "127.0.0.1"
 DEFAULT_REGION = "us-east-1"
+BUCKET = "tradeportal-payloads"
 ENDPOINTS = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
 # Where boto3 looks for credentials, apart from its files and the machine's own role:
 # https://docs.aws.amazon.com/boto3/latest/guide/credentials.html
@@ -74,10 +75,13 @@ class LocalBroker:
 
     @property
     def client_environment(self) -> dict[str, str]:
-        """What boto3 needs to find it. The credentials are made up: the broker asks for some and checks none."""
+        """What boto3 needs to find it, and the bucket for payloads. The credentials are made up: the broker asks for some and checks
+        none."""
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
         return {
             "AWS_ENDPOINT_URL_SQS": self.url,
+            "AWS_ENDPOINT_URL_S3": self.url,
+            "TRADES_PAYLOAD_BUCKET": settings.TRADES_PAYLOAD_BUCKET or BUCKET,
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
             "AWS_ACCESS_KEY_ID": "local",

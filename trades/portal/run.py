@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError, connections
 
-from trades import dialects
+from trades import dialects, routes
 from trades.portal import demo
 from trades.portal.broker import (
     HOST,
@@ -62,7 +62,7 @@ class Portal:
 
     def run(self) -> None:
         """Returns after an orderly stop. Raises CommandError, everything stopped, when something cannot be started or kept running."""
-        self._check_dialects()
+        self._check_files()
         self._choose_broker()
         self._check_ports()
         try:
@@ -82,10 +82,11 @@ class Portal:
 
     # Before anything is started
 
-    def _check_dialects(self) -> None:
-        # Every part checks this as it starts, and would be started again and again.
-        if faults := dialects.faults():
-            raise CommandError("TRADES_DIALECTS_DIR can't be used.\n" + "\n".join(faults))
+    def _check_files(self) -> None:
+        # Every part checks these as it starts, and would be started again and again.
+        for setting, faults in (("TRADES_DIALECTS_DIR", dialects.faults()), ("TRADES_QUEUES_FILE", routes.faults())):
+            if faults:
+                raise CommandError(f"{setting} can't be used.\n" + "\n".join(faults))
 
     def _choose_broker(self) -> None:
         if not self.options.broker:
@@ -133,8 +134,9 @@ class Portal:
             raise CommandError(f"The database cannot be used: {reason}. Check that it runs and that DATABASE_URL is right.") from None
 
     def _create_queues(self) -> None:
+        bucket = ["--bucket", os.environ["TRADES_PAYLOAD_BUCKET"]] if self.local_broker is not None else []
         try:
-            call_command("create_queues")
+            call_command("create_queues", *bucket)
         except CommandError as error:
             # Queues of one's own that differ are a warning; what can't be created or reached is the end.
             if error.returncode != QUEUES_DIFFER:
@@ -162,9 +164,8 @@ class Portal:
     def _start_parts(self) -> None:
         options = self.options
         if options.worker:
-            for number in range(1, options.workers + 1):
-                name = "worker" if options.workers == 1 else f"worker{number}"
-                self.supervisor.start(Child(name, manage("consume_trades", "--wait", str(WORKER_WAIT_SECONDS))))
+            for queue in routes.own_queues():
+                self._start_workers(queue)
         if options.relay:
             self.supervisor.start(Child("relay", manage("relay_publications")))
         if options.web:
@@ -172,6 +173,12 @@ class Portal:
             self.supervisor.start(web)
             if not self.supervisor.wait_until(self._web_answers, web, WEB_SECONDS):
                 raise CommandError(f"The web server did not answer within {WEB_SECONDS:.0f} seconds. What it printed above says why.")
+
+    def _start_workers(self, queue: str) -> None:
+        of = "worker" if queue == settings.TRADES_QUEUE else f"worker of {queue.removesuffix('.fifo')}"
+        for number in range(1, self.options.workers + 1):
+            name = of if self.options.workers == 1 else f"{of} {number}"
+            self.supervisor.start(Child(name, manage("consume_trades", "--queue", queue, "--wait", str(WORKER_WAIT_SECONDS))))
 
     def _web_command(self) -> list[str]:
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
@@ -224,7 +231,7 @@ class Portal:
             rows.append(("Trade Portal", f"http://{f'[{host}]' if ':' in host else host}:{options.port}/"))
         for index, (name, password) in enumerate(self.passwords.items()):
             rows.append(("" if index else "Sign in as", f"{name:<14} password {password}"))
-        rows.append(("Queue", f"{settings.TRADES_QUEUE} on {self.broker_words}"))
+        rows.append(("Queue", f"{', '.join(routes.own_queues())} on {self.broker_words}"))
         rows.append(("Publish", f"{python_words()} manage.py publish_trades FILE.xml   (in another terminal)"))
         off = [name for name in ("web", "worker", "relay") if not getattr(options, name)]
         if off:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from trades import history, publishing, quarantine
+from trades import handing_in, history, publishing, quarantine
+from trades.handing_in import IncomingDocument
 from trades.identifiers import trade_key
 from trades.messages.facts import TradeId
 from trades.models import Message, Publication, Upload
-from trades.publishing import IncomingDocument
 from trades.simulator.stories import OTHER_SCHEME, SCHEME, At, Of, Story
 from trades.sqs import Received
 
@@ -36,6 +36,7 @@ def make_message(story: Story, step: int, sequence: int) -> None:
     values[at + At.SEQUENCE] = str(sequence).zfill(39)
     values[at + At.DEDUPLICATION] = values[at + At.PUBLICATION_HEX] or sha256
     values[at + At.BODY], values[at + At.BYTES], values[at + At.SIZE] = body, content, len(content)
+    values[at + At.SIZE_SENT] = handing_in.size_of(len(body.encode()))
     values[at + At.MD5], values[at + At.SHA256] = hashlib.md5(content, usedforsecurity=False).hexdigest(), sha256
 
 
@@ -73,7 +74,7 @@ def moment(story: Story, step: int, name: At) -> datetime:
 def received(story: Story, step: int) -> Received:
     """The delivery of a step's message, which is made."""
     value = {name: story.value(step, name) for name in At}
-    attributes: Mapping[str, str] = {history.PUBLICATION_ID: value[At.PUBLICATION]} if story.is_published else {}
+    attributes: Mapping[str, str] = {handing_in.PUBLICATION_ID: value[At.PUBLICATION]} if story.is_published else {}
     return Received(
         queue=story.values[Of.QUEUE],
         message_id=value[At.MESSAGE_ID],

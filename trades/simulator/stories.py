@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import IntEnum, auto
 from typing import Any
@@ -24,6 +24,7 @@ DAYS, MARGIN = 30, 20
 GAP = 15.0  # seconds between two steps at least; what happens around a step fits in between
 PUBLISHED = 0.2  # of the trades of a common shape: handed in at the portal
 COMMON = 20
+FIRST_NUMBER = 1_000_000  # that trade ids count from
 
 SENDERS = {"CONFIRMED": ("CONFIRMATIONS", "CF"), "CLEARED": ("SETTLEMENTS", "ST"), "SETTLED": ("SETTLEMENTS", "ST")}
 FRONT, MIDDLE = ("FRONTOFFICE", "FO"), ("MIDDLEOFFICE", "MO")
@@ -94,6 +95,7 @@ class At(IntEnum):
     BODY = auto()
     BYTES = auto()
     SIZE = auto()
+    SIZE_SENT = auto()
     MD5 = auto()
     SHA256 = auto()
 
@@ -126,12 +128,14 @@ class Story:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Planned:
-    """A trade to tell of: when it begins (seconds since 1970), its number, when its last step is (hours of activity), its shape."""
+    """A trade to tell of: when it begins (seconds since 1970), its number, when its last step is (hours of activity), its shape, and
+    its product, None for any."""
 
     begins: float
     number: int
     ends: float
     text: str
+    product: Product | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,18 @@ def told_of(plan: Plan, texts: Sequence[str]) -> Iterator[tuple[Story, int]]:
     return _in_order(
         plan, calendar, [_begun(plan, calendar, number, text, calendar.total) for number, text in enumerate(texts, plan.first)]
     )
+
+
+def told_in_a_day(plan: Plan, chosen: Sequence[tuple[str, Product]]) -> Iterator[tuple[Story, int]]:
+    """As `told`, one story for each of these shapes and products, all within a day."""
+    calendar = Calendar(plan.now, 1)
+    chance = random.Random(f"day {plan.seed}")  # noqa: S311 - made up, not secret
+    ends = (calendar.total * chance.uniform(0.3, 1.0) for _ in chosen)
+    planned = [
+        _begun(plan, calendar, number, text, end, product)
+        for number, ((text, product), end) in enumerate(zip(chosen, ends, strict=True), plan.first)
+    ]
+    return _in_order(plan, calendar, planned)
 
 
 def _in_order(plan: Plan, calendar: Calendar, all_planned: Iterable[Planned]) -> Iterator[tuple[Story, int]]:
@@ -199,8 +215,8 @@ def _planned(plan: Plan, calendar: Calendar) -> Iterator[Planned]:
         yield _begun(plan, calendar, number, chosen.text, max(ends, begins))
 
 
-def _begun(plan: Plan, calendar: Calendar, number: int, text: str, ends: float) -> Planned:
-    return Planned(_times(shape(text), ends, calendar, _chance(plan, number))[0], number, ends, text)
+def _begun(plan: Plan, calendar: Calendar, number: int, text: str, ends: float, product: Product | None = None) -> Planned:
+    return Planned(_times(shape(text), ends, calendar, _chance(plan, number))[0], number, ends, text, product)
 
 
 def _chance(plan: Plan, number: int) -> random.Random:
@@ -223,7 +239,7 @@ def _times(chosen: Shape, ends: float, calendar: Calendar, chance: random.Random
 def _story(plan: Plan, calendar: Calendar, planned: Planned) -> Story:
     chosen, chance = shape(planned.text), _chance(plan, planned.number)
     times = _times(chosen, planned.ends, calendar, chance)
-    product = chance.choice(PRODUCTS)
+    product = planned.product or chance.choice(PRODUCTS)
     is_published = WEIGHTS.get(chosen.text, 0) >= COMMON and chance.random() < PUBLISHED
     values = _of_trade(plan, planned.number, product, EPOCH + timedelta(seconds=times[0]), chance)
     story = Story(chosen, product.layout, is_published, values)
@@ -245,7 +261,7 @@ def _of_trade(plan: Plan, number: int, product: Product, begins: datetime, chanc
     day = begins.date()
     effective = _working_day(day + timedelta(days=2))
     return [
-        plan.queue, f"S-{1_000_000 + number}", "", f"NRTHGT{2026}{number:010}", "", buyer.name, buyer.lei, seller.name, seller.lei,
+        plan.queue, f"S-{FIRST_NUMBER + number}", "", f"NRTHGT{2026}{number:010}", "", buyer.name, buyer.lei, seller.name, seller.lei,
         product.name, product.asset_class, product.isin, product.unit, product.currency, product.other_currency, product.price_type,
         day.isoformat(), effective.isoformat(), _working_day(effective + timedelta(days=product.days)).isoformat(),
     ]  # fmt: skip
@@ -303,7 +319,7 @@ def _of_step(story: Story, number: int, index: int, time: float, terms: Terms, c
         f"{sender_of(step)[1]}-{number:07}-{index + 1}", chance.choice(WORKERS),
         *_amounts(product, terms), chance.choice(reasons) if reasons else "", publication, publication.replace("-", ""),
         f"{story.values[Of.TRADE_ID]}-{index + 1}-{(step.status if step.event == 'STATUS' else step.event).lower()}.xml",
-        "", "", None, None, 0, "", "",
+        "", "", None, None, 0, 0, "", "",
     ]  # fmt: skip
 
 

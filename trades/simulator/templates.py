@@ -113,7 +113,7 @@ def _marks(story: Story, index: int, pair: bool, counted: bool) -> list[Any]:
         str(happened), f"{happened.isoformat()}Z", *moments, message_id, f"{sender_of(step)[1]}-zq{index:05}", f"zqWorker{index:05}",
         f"{7_100_000 + index}.25", f"{7_300_000 + index}.25" if pair else "", f"{7_500_000 + index}" if counted else "",
         f"{7_700_000 + index}.125", f"zqReason{index:05}" if reason else "", *published, f"zqFile{index:05}.xml",
-        "", "", None, None, 0, "", "",
+        "", "", None, None, 0, 0, "", "",
     ]  # fmt: skip
 
 
@@ -196,7 +196,7 @@ class _Reading:
                 references.append(Reference(column, target, self.step_of[value] if target is Message else 0))
             elif named.name == "size":
                 values.append(0)
-                slots.append((column, self.story.at(step) + At.SIZE))
+                slots.append((column, self.story.at(step) + (At.SIZE_SENT if isinstance(row, Publication) else At.SIZE)))
             else:
                 found = self._parts(value, None if of_trade_alone else step)
                 values.append(named.get_db_prep_save(value, connection) if found is None else None)

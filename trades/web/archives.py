@@ -1,4 +1,4 @@
-"""Zip files that are handed in: their entries as documents, within bounds, read as a stream; no path of theirs ever reaches a disk.
+"""Zip files that are handed in: their entries as documents, within bounds, each a file on disk under a name of ours.
 
 The sizes that an archive states are not believed: what is read is counted.
 """
@@ -6,9 +6,11 @@ The sizes that an archive states are not believed: what is read is counted.
 from __future__ import annotations
 
 import lzma
+import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 from django.conf import settings
@@ -46,13 +48,16 @@ def is_zip(name: str, file: IO[bytes]) -> bool:
     return name.lower().endswith(SUFFIX) or begins in MAGIC
 
 
-def expanded(name: str, file: IO[bytes], size: int, *, most_files: int, most_bytes: int) -> list[IncomingDocument]:
-    """The documents of an archive in the order of their names, each named by its path in it. An entry that is not taken is a
-    document that says why; an archive that can't be taken at all is one such document, and nothing of it is taken."""
+def expanded(name: str, file: IO[bytes], size: int, *, most_files: int, most_bytes: int, folder: Path) -> list[IncomingDocument]:
+    """The documents of an archive in the order of their names, each named by its path in it, with its content in a file of `folder`.
+
+    An entry that is not taken is a document that says why; an archive that can't be taken at all is one such document, and nothing of
+    it is taken.
+    """
     try:
         _count_entries(file)
         with zipfile.ZipFile(file) as archive:
-            return list(_documents(archive, size, most_files, most_bytes))
+            return list(_documents(archive, size, most_files, most_bytes, folder))
     except _TooMuch as fault:
         return [refused(name, fault.code, str(fault), size)]
     except FAULTS as error:
@@ -75,7 +80,7 @@ def _count_entries(file: IO[bytes]) -> None:
             raise _TooMuch("archive-too-large", f"The archive has more than {MOST_ENTRIES:,} entries, and no more are looked at. Split it.")
 
 
-def _documents(archive: zipfile.ZipFile, size: int, most_files: int, most_bytes: int) -> Iterator[IncomingDocument]:
+def _documents(archive: zipfile.ZipFile, size: int, most_files: int, most_bytes: int, folder: Path) -> Iterator[IncomingDocument]:
     entries = archive.infolist()
     files = sorted((entry for entry in entries if not entry.is_dir() and not _is_hidden(entry.filename)), key=lambda entry: entry.filename)
     if not files:
@@ -84,23 +89,23 @@ def _documents(archive: zipfile.ZipFile, size: int, most_files: int, most_bytes:
         raise _TooMuch("archive-too-large", f"The archive has {len(files):,} files, and {most_files:,} more can be taken. Split it.")
     counter = _Counter(size, most_bytes)
     for entry in files:
-        yield _document(archive, entry, counter)
+        yield _document(archive, entry, counter, folder / f"{uuid.uuid4().hex}.xml")
 
 
-def _document(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, counter: _Counter) -> IncomingDocument:
+def _document(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, counter: _Counter, path: Path) -> IncomingDocument:
     name = shown_name(entry.filename)
     if reason := _not_taken(entry):
         return refused(name, *reason)
     limit = settings.TRADES_MAX_DOCUMENT_BYTES
     try:
-        content = _read(archive, entry, counter, limit)
+        begins = _write(archive, entry, counter, limit, path)
     except FAULTS as error:
         return refused(name, "damaged-archive", f"This entry of the archive can't be read: {_said(error)}.")
-    if content is None:
+    if begins is None:
         return refused(name, "too-large", f"The document has more than {filesizeformat(limit)}, and no more are taken. Split it.")
-    if content[:4] in MAGIC:
+    if begins in MAGIC:
         return refused(name, *_NESTED)
-    return IncomingDocument(name, content)
+    return IncomingDocument(name, path=path)
 
 
 _NESTED = ("nested-archive", "This is an archive within the archive, which is not opened. Hand it in by itself.")
@@ -137,18 +142,19 @@ class _Counter:
             raise _TooMuch("archive-too-large", sentence)
 
 
-def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, counter: _Counter, limit: int) -> bytes | None:
-    """The content of an entry, None where it is larger than the limit."""
-    pieces: list[bytes] = []
-    length = 0
-    with archive.open(entry) as stream:
+def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, counter: _Counter, limit: int, path: Path) -> bytes | None:
+    """Write the content of an entry to a file; gives how it begins, None where it is larger than the limit."""
+    length, begins = 0, b""
+    with archive.open(entry) as stream, path.open("wb") as file:
         while piece := stream.read(PIECE):
             counter.add(len(piece))
             length += len(piece)
             if length > limit:
+                file.truncate(0)
                 return None
-            pieces.append(piece)
-    return b"".join(pieces)
+            begins = begins or piece[:4]
+            file.write(piece)
+    return begins
 
 
 def shown_name(name: str) -> str:

@@ -153,9 +153,10 @@ def _is_told(events: QuerySet[Event]) -> Q:
 
 
 def _names(trade: Trade) -> Case:
-    """Whether a message that was not read yet holds the trade's id; asked only of the few rows that are listed."""
-    is_waiting = Q(outcome=Outcome.HELD, stated_trade_id="")
-    return Case(When(is_waiting & Q(body__contains=trade.trade_id), then=Value(True)), default=Value(False), output_field=BooleanField())
+    """Whether a message that was not read yet holds the trade's id, or is too large to be looked through; asked only of the few rows
+    that are listed."""
+    is_waiting, may_hold = Q(outcome=Outcome.HELD, stated_trade_id=""), Q(body__contains=trade.trade_id) | Q(payload__isnull=False)
+    return Case(When(is_waiting & may_hold, then=Value(True)), default=Value(False), output_field=BooleanField())
 
 
 def _candidates(trade: Trade, ids: Iterable[str]):  # type: ignore[no-untyped-def]  # a union of keys, newest first

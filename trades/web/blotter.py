@@ -54,13 +54,13 @@ def blotter(request: HttpRequest) -> HttpResponse:
 def columns_of(request: HttpRequest, query: TradeQuery) -> tuple[Column, ...]:
     """The columns to show: those that an open page has, else those of the address, else those chosen last in this browser."""
     stated = [request.headers[HEADS]] if HEADS in request.headers else query.values("cols")
-    return columns.chosen(stated or [request.COOKIES.get(COLUMNS_COOKIE, "")])
+    return columns.chosen(query, stated or [request.COOKIES.get(COLUMNS_COOKIE, "")])
 
 
 def remembered(request: HttpRequest, query: TradeQuery, response: HttpResponse) -> HttpResponse:
     """Keep columns that the address states for the next visit."""
     if stated := request.GET.getlist("cols"):
-        keys = ",".join(column.key for column in columns.chosen(stated))
+        keys = ",".join(column.key for column in columns.chosen(query, stated))
         response.set_cookie(COLUMNS_COOKIE, keys, max_age=YEAR, secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Lax")
     return response
 
@@ -119,8 +119,8 @@ def _chooser(request: HttpRequest, query: TradeQuery) -> dict[str, Any]:
     """What the menu of columns needs."""
     shown = {column.key for column in columns_of(request, query)}
     return {
-        "columns": [(column, column.key in shown) for column in columns.COLUMNS],
-        "default_columns": query.address(cols=",".join(columns.DEFAULT)),
+        "columns": [(column, column.key in shown) for column in columns.offered(query)],
+        "default_columns": query.address(cols=",".join(columns.usual(query))),
         "columns_kept": query.kept("cols"),
     }
 

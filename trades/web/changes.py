@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
 from trades.messages.facts import EventClass
-from trades.models import Event
-from trades.web import compare, words
+from trades.models import Event, Message
+from trades.web import compare, texts, words
 from trades.web.compare import Change, Field
 from trades.web.history_view import Lister
 from trades.web.line_changes import Lines, canonical, line_changes
@@ -23,6 +26,7 @@ TELLING = frozenset({EventClass.STATUS, EventClass.REQUEST, EventClass.SNAPSHOT}
 SAME = "The two documents are the same to the byte."
 SAME_BUT_FORM = "The two documents differ in formatting alone."
 TOO_LARGE = "A document is too large to be compared line by line. Download the two and compare them with a program of your own."
+ELSEWHERE = "What the event changed of the trade is said in the history and under Fields."
 NOT_READ = "A document could not be read field by field; the lines below are those of the texts themselves."
 
 
@@ -46,7 +50,8 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What the tab shows. `old` is the position of the event compared with, 0 where there is nothing to compare with."""
+    """What the tab shows. `old` is the position of the event compared with, 0 where there is nothing to compare with; `too_large` says
+    that a document is too large for anything of it to be shown here."""
 
     old: int
     new: int
@@ -60,14 +65,19 @@ class Changes:
     lines: Lines | None
     is_unified: bool
     is_auto: bool
-    note: str
+    note: str | SafeString
     other_form: tuple[str, str] | None
     layouts: Sequence[Layout] = ()
     unfold: str = ""
+    too_large: str = ""
 
 
-def first_event(text: str, position: int) -> Changes:
+def first_event(message: Message, position: int) -> Changes:
     """The tab of an event that has nothing before it: its fields."""
+    if texts.is_large(message):
+        size = words.plural(message.size, "byte")
+        return _nothing_of(0, position, f"The document has {size}, too many for its values to be listed here. {ELSEWHERE}")
+    text = message.body
     stated = [Field(field.path, field.name, words.cut(field.value, LONGEST_VALUE), field.is_header) for field in compare.fields_of(text)]
     own, header = [field for field in stated if not field.is_header], [field for field in stated if field.is_header]
     return Changes(
@@ -75,10 +85,15 @@ def first_event(text: str, position: int) -> Changes:
     )
 
 
-def changes_between(lister: Lister, old: Event, new: Event, texts: tuple[str, str]) -> Changes:
+def changes_between(lister: Lister, old: Event, new: Event, messages: tuple[Message, Message]) -> Changes:
     """The tab of an event that is compared with another."""
+    if why := texts.not_compared(*messages):
+        links = ((lister.address.raw(event.position), event.position) for event in (old, new))
+        both = format_html_join(" and ", '<a href="{}" download>event {}</a>', links)
+        what_to_do = format_html("Download the texts of {} and compare them with a program of your own.", both)
+        return _nothing_of(old.position, new.position, f"{why} {ELSEWHERE}", what_to_do)
     reading = lister.reading
-    before, after = texts
+    before, after = (message.body for message in messages)
     found = compare.changed_fields(before, after)
     sorted_ = _sorted(found or (), old, new)
     is_original = reading.form == "original" or found is None
@@ -104,13 +119,17 @@ def changes_between(lister: Lister, old: Event, new: Event, texts: tuple[str, st
         is_unified=unified,
         is_auto=not reading.layout,
         note=note,
-        other_form=_other_form(texts, lister, new, is_original=is_original) if found is not None else None,
+        other_form=_other_form((before, after), lister, new, is_original=is_original) if found is not None else None,
         layouts=[
             Layout("Split", here(layout="split"), reading.layout == "split"),
             Layout("Unified", here(layout="unified"), unified),
         ],
         unfold=here(folds="open"),
     )
+
+
+def _nothing_of(old: int, new: int, why: str, note: str | SafeString = "") -> Changes:
+    return Changes(old, new, (), (), (), (), None, (), 0, None, False, False, note, None, too_large=why)
 
 
 def choices(lister: Lister, position: int, compared: int) -> list[Choice]:
@@ -179,9 +198,9 @@ def _lines(before: str, after: str, reading: Reading, *, is_original: bool) -> t
     return line_changes(old, new, unified=reading.layout == "unified", unfolded=reading.is_unfolded), ""
 
 
-def _other_form(texts: tuple[str, str], lister: Lister, new: Event, *, is_original: bool) -> tuple[str, str] | None:
+def _other_form(both: tuple[str, str], lister: Lister, new: Event, *, is_original: bool) -> tuple[str, str] | None:
     """A sentence about the form that is not shown, and where it is."""
-    if texts[0] == texts[1]:
+    if both[0] == both[1]:
         return None
     if is_original:
         href = lister.address.event(new.position, **lister.reading.here(text=""))

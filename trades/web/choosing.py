@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
@@ -11,9 +12,9 @@ from django.utils.text import capfirst
 
 from trades.models import Trade, TradeException
 from trades.web import counting
-from trades.web.names import AllNames, all_names
+from trades.web.names import AllNames, all_names, all_queues
 from trades.web.spans import HOW, HOW_MOMENT
-from trades.web.trade_filter import LABELS, TradeFilter
+from trades.web.trade_filter import LABELS, TradeFilter, of_queues
 from trades.web.trade_query import TradeQuery
 
 SHOWN = 40  # values; more are found by their text
@@ -21,7 +22,7 @@ COUNTED = 1_000  # trades of one value
 SHOWN_FIRST = ("state", "status", "product", "party")
 OF_TIME = {"traded": HOW.format("") + ".", "updated": HOW.format(HOW_MOMENT) + ".", "first": HOW.format(HOW_MOMENT) + "."}
 SEARCHED = ("product", "party", "owner", "queue")
-COLUMN = {"state": "state", "status": "status", "last": "last_class", "product": "product", "queue": "queue"}
+COLUMN = {"state": "state", "status": "status", "last": "last_class", "product": "product"}
 SPANS = (("today", "Today"), ("-2h", "Last 2 h"), ("-7d", "Last 7 d"))
 
 
@@ -57,7 +58,8 @@ class Menu:
 
 def menus(query: TradeQuery, opened: str, find: str) -> list[Menu]:
     """The menus of all filters but the text: those that are always there, then those that are in use; the rest are offered to be added."""
-    return [menu(query, key, is_open=key == opened, find=find) for key in LABELS if key != "q"]
+    many = query.are_many_queues or "queue" in (opened, *query.filters.stated)
+    return [menu(query, key, is_open=key == opened, find=find) for key in LABELS if key != "q" and (many or key != "queue")]
 
 
 def menu(query: TradeQuery, key: str, *, is_open: bool, find: str = "") -> Menu:
@@ -108,15 +110,16 @@ def _values(key: str, names: AllNames | None, find: str) -> list[str]:
             *User.objects.filter(trades__isnull=False).distinct().order_by("username").values_list("username", flat=True),
         ]
     elif key == "queue":
-        values = list(Trade.objects.order_by("-updated_at", "-id").values_list("queue", flat=True)[:COUNTED])
-        values = sorted(set(filter(None, values)))
+        values = all_queues()
     else:
         values = [value for value, _ in _offered(key)]
     return [value for value in values if find.casefold() in value.casefold()]
 
 
-def _having(query: TradeQuery, key: str, value: str, texts: Mapping[str, list[str]]) -> QuerySet[Trade, tuple[int]]:
+def _having(query: TradeQuery, key: str, value: str, texts: Mapping[str, list[str]]) -> QuerySet[Any, Any]:
     trades = Trade.objects.order_by().values_list("pk")
+    if key == "queue":
+        return of_queues([value]).order_by().values_list("trade_id").distinct()
     if key in COLUMN:
         return trades.filter(**{COLUMN[key]: value})
     if key == "party":

@@ -198,6 +198,7 @@ def _owner(trade: Trade, _: Context) -> SafeString:
     return _cell(trade.owner.get_username() if trade.owner else "")
 
 
+QUEUE = "queue"  # is offered, and usual, only where there are several
 COLUMNS = (
     Column("trade", "Trade", _trade, 10.25, ("trade", "-trade")),
     Column("state", "State", _state, 5.6),
@@ -213,19 +214,29 @@ COLUMNS = (
     Column("first", "First seen", _first, 6.25, ("-first", "first"), is_default=False),
     Column("version", "Version", _version, 4.25, is_right=True, is_default=False),
     Column("group", "Message group", _group, 8, is_default=False),
-    Column("queue", "Queue", _queue, 8, is_default=False),
+    Column(QUEUE, "Queue", _queue, 5.8),
     Column("owner", "Owner", _owner, 6, is_default=False),
 )
 BY_KEY = {column.key: column for column in COLUMNS}
-DEFAULT = tuple(column.key for column in COLUMNS if column.is_default)
 # The least widths that the style sheet has rules for, in rem.
-WIDTHS = (40, 48, 56, 64, 70, 78, 86, 94, 102)
+WIDTHS = (40, 48, 56, 64, 70, 75, 78, 86, 94, 102)
 
 
-def chosen(stated: Iterable[str]) -> tuple[Column, ...]:
+def offered(query: TradeQuery) -> tuple[Column, ...]:
+    """The columns that there are to choose from."""
+    return COLUMNS if query.are_many_queues else tuple(column for column in COLUMNS if column.key != QUEUE)
+
+
+def usual(query: TradeQuery) -> list[str]:
+    """The keys of the columns that are shown unless others are chosen."""
+    return [column.key for column in offered(query) if column.is_default]
+
+
+def chosen(query: TradeQuery, stated: Iterable[str]) -> tuple[Column, ...]:
     """The columns of a list of keys, in their own order, the trade always among them; the usual ones where none is known."""
     keys = {key for text in stated for key in text.split(",")} & set(BY_KEY)
-    return tuple(column for column in COLUMNS if column.key in (keys | {"trade"} if keys else DEFAULT))
+    shown = keys | {"trade"} if keys else set(usual(query))
+    return tuple(column for column in offered(query) if column.key in shown)
 
 
 def least_width(columns: Sequence[Column]) -> int:

@@ -6,16 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django import forms
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from trades import corrections, quarantine
+from trades import corrections, quarantine, sqs
 from trades.models import Message
-from trades.web import correcting, settling, words
+from trades.web import correcting, settling, texts, words
 from trades.web.access import SEE, SETTLE, needs
 from trades.web.correcting import Check
 from trades.web.difference_view import Difference, difference
@@ -84,14 +83,16 @@ def correct_many(request: HttpRequest) -> HttpResponse:
 
 
 def _replaced(message: Message, form: ReplaceForm) -> str:
-    """The text of the message after replacing; its own line ends are looked for. Raises ValueError where it would be too large."""
+    """The text of the message after replacing; its own line ends are looked for. Raises ValueError where it is or would be too large."""
+    if why_not := texts.why_not_corrected(message):
+        raise ValueError(why_not)
     find, put = (corrections.as_stored(message, form.cleaned_data.get(name, "")) for name in ("find", "replace"))
     count = message.body.count(find)
     size = message.size + count * (len(put.encode()) - len(find.encode()))
-    if count and size > settings.TRADES_MAX_DOCUMENT_BYTES:
-        most = filesizeformat(settings.TRADES_MAX_DOCUMENT_BYTES)
+    if count and size > sqs.MAX_MESSAGE_BYTES:
+        most = filesizeformat(sqs.MAX_MESSAGE_BYTES)
         raise ValueError(
-            f"Replaced {words.plural(count, 'time')}, the text would have {filesizeformat(size)}; a document may have {most}. "
+            f"Replaced {words.plural(count, 'time')}, the text would have {filesizeformat(size)}; a corrected text may have {most}. "
             "Find a longer text, or replace it by a shorter one."
         )
     return message.body.replace(find, put)

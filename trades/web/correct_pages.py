@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 from trades import corrections, quarantine, rehearsal
 from trades.messages.facts import MessageRefused
 from trades.models import AuditEntry, Message
-from trades.web import correcting, message_view, settling
+from trades.web import correcting, message_view, settling, texts
 from trades.web.access import SEE, SETTLE, needs
 from trades.web.correcting import Check
 from trades.web.difference_view import difference
@@ -36,6 +36,9 @@ class CorrectionForm(forms.Form):
 def correct(request: HttpRequest, pk: int) -> HttpResponse:
     """The editor, and the steps after it; htmx asks for the check alone."""
     shown = message_view.existing(pk)
+    if why_not := texts.why_not_corrected(shown):
+        messages.warning(request, why_not)
+        return redirect("message", shown.pk)
     if request.method != "POST":
         if shown.outcome != Message.Outcome.QUARANTINED:
             messages.warning(request, "This message is not in quarantine any more. This page shows what became of it.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from trades import corrections, rehearsal
+from trades import corrections, rehearsal, sqs
 from trades.lifecycle import FLAG_WORDS, Flag
 from trades.messages.facts import MessageRefused, TradeEvent
 from trades.models import Message
@@ -45,6 +46,8 @@ class Check:
 
 def check(text: str, original: str) -> Check:
     """What the text is understood to be. Nothing is stored."""
+    if too_large := why_too_large(len(text.encode(errors="replace"))):
+        return Check(reason=too_large)
     unchanged = _with_plain_ends(text) == _with_plain_ends(original)
     judgement = corrections.judge(text)
     if isinstance(judgement, MessageRefused):
@@ -54,6 +57,14 @@ def check(text: str, original: str) -> Check:
     if (more := len(judgement.events) - MOST_EVENTS) > 0:
         said.append(f"And {words.plural(more, 'further event')}.")
     return Check([f"{kind}.", *said, *judgement.warnings], is_unchanged=unchanged)
+
+
+def why_too_large(size: int) -> str:
+    """Why a text of so many bytes can't stand in for a message, "" where it can: what a message of the queue may have."""
+    if size <= sqs.MAX_MESSAGE_BYTES:
+        return ""
+    most = filesizeformat(sqs.MAX_MESSAGE_BYTES)
+    return f"The corrected text would have {filesizeformat(size)}, and one may have {most}. Make it smaller, or hand it in as a file."
 
 
 def refused(refusal: MessageRefused, text: str, *, is_unchanged: bool = False) -> Check:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from trades import quarantine
+from trades import payloads, quarantine
 from trades.models import AuditEntry, Event, Message, Trade
 from trades.web.access import SEE, needs
 from trades.web.addresses import asked_trade_id
@@ -96,7 +96,7 @@ def rows_of(trade: Trade, ids: Sequence[str]) -> Iterator[Row]:
 def _recorded(trade: Trade, *, with_text: bool) -> Iterator[tuple[Row, Message]]:
     copies = Message.objects.filter(repeats_message=OuterRef("message"), outcome=Message.Outcome.DUPLICATE)
     count = copies.order_by().values("repeats_message").annotate(n=Count("pk")).values("n")
-    events = Event.objects.filter(trade=trade).select_related("message").annotate(duplicates=Coalesce(Subquery(count), 0))
+    events = Event.objects.filter(trade=trade).select_related("message__payload").annotate(duplicates=Coalesce(Subquery(count), 0))
     events = (events if with_text else events.defer("message__body")).order_by("position")
     last = 0
     while chunk := list(events.filter(position__gt=last)[:CHUNK]):
@@ -219,7 +219,10 @@ def zipped(trade: Trade, ids: Sequence[str]) -> Iterator[bytes]:
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, mode="w+", encoding="utf-8") as listed:
         with ZipFile(sink, "w", ZIP_DEFLATED) as archive:
             for row, message in _recorded(trade, with_text=True):
-                archive.writestr(_entry(row["file"], message.recorded_at), message.body.encode())
+                with archive.open(_entry(row["file"], message.recorded_at, message.size), "w") as entry:
+                    for piece in _text_of(message):
+                        entry.write(piece)
+                        yield sink.take()
                 listed.write(_dumped(row) + "\n")
                 yield sink.take()
             for row in _not_recorded(trade, ids):
@@ -237,7 +240,15 @@ def _lists(trade: Trade) -> list[tuple[str, Callable[[Iterable[Row]], Iterator[b
     return [("history.json", lambda rows: as_json(trade, rows)), ("history.csv", as_csv)]
 
 
-def _entry(name: str, moment: datetime) -> ZipInfo:
+def _text_of(message: Message) -> Iterator[bytes]:
+    if message.payload is None:
+        yield message.body.encode()
+    else:
+        yield from payloads.pieces(message.payload)
+
+
+def _entry(name: str, moment: datetime, size: int = 0) -> ZipInfo:
     entry = ZipInfo(name, moment.timetuple()[:6])
     entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.file_size = size  # tells whether the entry needs room for large sizes, which can't be known afterwards
     return entry

@@ -31,6 +31,10 @@ TITLES = {
 }
 
 
+class UploadTooLarge(RequestDataTooBig):
+    """More was sent than an upload may have: one sentence, without having read it."""
+
+
 def asks_in_page(request: HttpRequest) -> bool:
     """Whether a script of a page asks, htmx or fetch, so that a whole page is of no use to it."""
     return (
@@ -107,8 +111,11 @@ def _back(request: HttpRequest) -> str:
 def _sentence(exception: Exception) -> str:
     if isinstance(exception, TooManyFilesSent):
         return f"More than {settings.TRADES_MAX_UPLOAD_FILES} files were sent. Publish them in several uploads."
+    if isinstance(exception, UploadTooLarge):
+        return str(exception)
     if isinstance(exception, RequestDataTooBig):
-        return f"The pasted text is too large. A document may have {filesizeformat(settings.TRADES_MAX_DOCUMENT_BYTES)}."
+        most = filesizeformat(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        return f"The pasted text is too large: a form may have {most} beside its files. Save the text as a file and choose that."
     if isinstance(exception, TooManyFieldsSent):
         return "The form has too many fields. Send fewer at a time."
     return str(exception) if isinstance(exception, BadRequest) else "The browser sent a request that the portal can't read."

@@ -10,12 +10,12 @@ from django.db.models import Case, F, OuterRef, Q, Subquery, TextField, Value, W
 from django.utils.safestring import SafeString
 
 from trades.models import Event, Message, Publication
-from trades.web import changes, compare, trade_view, words
+from trades.web import changes, compare, texts, trade_view, words
 from trades.web.facts_view import Fact, FieldGroup, field_groups
 from trades.web.history_view import Lister
 from trades.web.line_changes import formatted
 from trades.web.time_in_status import took
-from trades.web.xml_view import HIGHLIGHT_UP_TO, XmlView, xml_view
+from trades.web.xml_view import HIGHLIGHT_UP_TO, xml_view
 
 MOST_COPIES = 20
 LEAST_DELAY = 0.05  # seconds, between sending and receiving
@@ -38,7 +38,11 @@ def messages_of(selected: Event, other: Event | None, moment: datetime | None) -
     copies = trade_view.copies_of(selected.message, moment).values("pk")[:MOST_COPIES]
     text = Case(When(pk__in=wanted, then=F("body")), default=Value(""), output_field=TextField())
     rows = list(
-        Message.objects.filter(Q(pk__in=wanted) | Q(pk__in=copies)).defer(*WITHOUT_TEXT).annotate(text=text, **_published()).order_by("pk")
+        Message.objects.filter(Q(pk__in=wanted) | Q(pk__in=copies))
+        .select_related("payload")
+        .defer(*WITHOUT_TEXT)
+        .annotate(text=text, **_published())
+        .order_by("pk")
     )
     whole = {row.pk: row for row in rows if row.pk in wanted}
     for row in whole.values():
@@ -75,10 +79,10 @@ def context_of(lister: Lister, selected: Event, other: Event | None) -> dict[str
 
 
 def _changes(lister: Lister, selected: Event, other: Event | None, found: Messages) -> changes.Changes:
-    text = found.whole[selected.message_id].body
+    message = found.whole[selected.message_id]
     if other is None:
-        return changes.first_event(text, selected.position)
-    return changes.changes_between(lister, other, selected, (found.whole[other.message_id].body, text))
+        return changes.first_event(message, selected.position)
+    return changes.changes_between(lister, other, selected, (found.whole[other.message_id], message))
 
 
 def _hidden(lister: Lister) -> dict[str, str]:
@@ -104,20 +108,19 @@ def _delay(message: Message) -> str:
 
 
 def _xml(lister: Lister, selected: Event, message: Message) -> dict[str, object]:
-    reading, text = lister.reading, message.body
-    is_dense = text.count("\n") < FEW_LINES and LONG_TEXT < len(text) <= HIGHLIGHT_UP_TO
-    is_formatted = reading.form == "formatted" or (is_dense and not reading.form)
-    view: XmlView = xml_view(formatted(text) if is_formatted else text)
+    reading, is_whole = lister.reading, not texts.is_large(message)
+    is_dense = message.body.count("\n") < FEW_LINES and LONG_TEXT < len(message.body) <= HIGHLIGHT_UP_TO
+    is_formatted = is_whole and (reading.form == "formatted" or (is_dense and not reading.form))
 
     def here(**change: str) -> str:
         return lister.address.event(selected.position, **reading.here(**change))
 
+    raw = lister.address.raw(selected.position)
+    forms = [("Formatted", here(text="formatted"), is_formatted), ("Original bytes", here(text="original"), not is_formatted)]
     return {
-        "xml": view,
-        "forms": [
-            ("Formatted", here(text="formatted"), is_formatted),
-            ("Original bytes", here(text="original"), not is_formatted),
-        ],
+        "xml": xml_view(formatted(message.body)) if is_formatted else texts.xml_of(message, texts.shown_text(message), raw),
+        "is_whole": is_whole,
+        "forms": forms if is_whole else [],
         "wraps": [("Wrap", here(wrap=""), reading.is_wrapped), ("No wrap", here(wrap="no"), not reading.is_wrapped)],
         "is_wrapped": reading.is_wrapped,
         "size": words.plural(message.size, "byte"),
@@ -142,6 +145,9 @@ def _fields(lister: Lister, selected: Event, message: Message) -> dict[str, obje
         "groups": [group for group in groups if group.fields],
         "document": document,
         "is_cut": len(document) == compare.MOST_SHOWN,
+        "not_listed": f"The document has {words.plural(message.size, 'byte')}, too many for its values to be listed here."
+        if texts.is_large(message)
+        else "",
         "find": find,
         "found": f"{left:,} of {words.plural(count, 'field')}" if find else words.plural(count, "field"),
         "find_fields": kept,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest
 from django.urls import reverse
@@ -16,7 +15,7 @@ from django.utils.http import urlencode
 from trades.models import Document, Event, Message, Publication, TradeIdentifier, Upload
 from trades.web import access, words
 from trades.web.addresses import TradeAddress
-from trades.web.health import workers_for
+from trades.web.names import all_queues
 from trades.web.prefix import prefixed, starting
 
 MOST = 8  # of a group
@@ -68,7 +67,7 @@ def found(request: HttpRequest, text: str) -> Answer:
         return Answer((pages,))
     groups = (
         Group("Trades", _trades(text)),
-        Group("Messages", _messages(text, workers_for(request).queues)),
+        Group("Messages", _messages(text)),
         Group("Uploads", _uploads(text)),
         pages,
     )
@@ -96,14 +95,13 @@ def _identifiers(text: str) -> list[TradeIdentifier]:
     return list(rows[:FETCHED])
 
 
-def _messages(text: str, queues: Iterable[str]) -> list[Option]:
-    found = [*_received(text, queues), *_sent(text), *_stated(text)]
+def _messages(text: str) -> list[Option]:
+    found = [*_received(text), *_sent(text), *_stated(text)]
     return list({option.href: option for option in reversed(found)}.values())[::-1][:MOST]
 
 
-def _received(text: str, queues: Iterable[str]) -> list[Option]:
-    known = {settings.TRADES_QUEUE, settings.TRADES_DEAD_LETTER_QUEUE, *queues}
-    asked = Q(queue__in=known, message_id=text)
+def _received(text: str) -> list[Option]:
+    asked = Q(queue__in=all_queues(), message_id=text)
     if key := _uuid(text):
         asked |= Q(publication_id=key)
     if _MD5.fullmatch(text):

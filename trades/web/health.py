@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db.models import CharField, Count, DateTimeField, F, IntegerField, QuerySet, Subquery, Value
 from django.http import HttpRequest
 from django.utils import timezone
 
+from trades import outbox
 from trades.models import Message, Publication, Worker
 from trades.web import words
+from trades.web.names import own_queues
 
 SILENT_AFTER = timedelta(seconds=60)  # without a heartbeat
 STUCK_AFTER = timedelta(seconds=60)  # that a publication was not sent
@@ -24,21 +28,24 @@ LOOKED = "trades.health"
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many messages are in quarantine, how many publications are not sent yet, and since when the oldest of these waits."""
+    """How many messages are in quarantine, how many publications are not sent yet, since when the oldest of these waits, and how many
+    of them may soon be in their queue twice."""
 
     quarantined: int = 0
     unsent: int = 0
     oldest_unsent: datetime | None = None
+    near_horizon: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How many workers run, how many fell silent without having been stopped or replaced, and when one was heard last."""
+    """How many workers run, how many fell silent without having been stopped or replaced, and when one was heard last; then the same
+    for each queue that they take messages from."""
 
     running: int = 0
     lost: int = 0
     last_seen: datetime | None = None
-    queues: frozenset[str] = frozenset()
+    by_queue: Mapping[str, Workers] = field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -57,11 +64,12 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """What everybody must be told about the state of the system, and the command that helps."""
+    """What everybody must be told about the state of the system, the command that helps, and whether the outbox shows more of it."""
 
     tone: str
     sentence: str
     command: str = ""
+    is_about_outbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +105,32 @@ class Health:
         if not self.workers.running and self.workers.lost:
             silence = words.duration(self.now - (self.workers.last_seen or self.now))
             return Banner("bad", f"No worker has reported for {silence}. Messages wait in the queue until one runs.", COMMAND)
+        silent = [queue for queue, workers in self._without_worker() if workers.lost]
+        if silent:
+            since = words.duration(self.now - (self.workers.by_queue[silent[0]].last_seen or self.now))
+            sentence = f"No worker of the queue {silent[0]} has reported for {since}. Its messages wait until one runs."
+            return Banner("bad", sentence, command_for(silent[0]))
+        return self._of_outbox() or self._of_queues_that_wait()
+
+    def _of_outbox(self) -> Banner | None:
         if self.outbox_is_stuck:
-            return Banner("bad", f"The queue does not take messages: {self.unsent_words}. They are sent by themselves when it does.")
+            sentence = f"Publications are not sent: {self.unsent_words}. They go out by themselves when what stops them has passed."
+            return Banner("bad", sentence, is_about_outbox=True)
+        if self.waiting.near_horizon:
+            return Banner("warn", outbox.horizon_warning(self.waiting.near_horizon), is_about_outbox=True)
         return None
+
+    def _of_queues_that_wait(self) -> Banner | None:
+        for queue, workers in self._without_worker():
+            if not workers.last_seen:
+                return Banner("warn", f"No worker has run yet on the queue {queue}, so nothing is taken from it.", command_for(queue))
+        return None
+
+    def _without_worker(self) -> Iterator[tuple[str, Workers]]:
+        """Our queues that no worker takes messages from just now, while others run."""
+        if self.workers.running:
+            found = ((queue, self.workers.by_queue.get(queue, Workers())) for queue in own_queues())
+            yield from ((queue, workers) for queue, workers in found if not workers.running)
 
 
 def health_of(request: HttpRequest) -> Health:
@@ -147,10 +178,22 @@ def lost(workers: Iterable[Worker | Seen], now: datetime) -> list[Worker | Seen]
 
 def summed(rows: Iterable[Worker | Seen], now: datetime) -> Workers:
     """The figures of the workers."""
-    workers = list(rows)
+    queues: defaultdict[str, list[Worker | Seen]] = defaultdict(list)
+    for worker in rows:
+        queues[worker.queue].append(worker)
+    each = {queue: _of_queue(workers, now) for queue, workers in queues.items()}
+    running, missed = (sum(getattr(workers, name) for workers in each.values()) for name in ("running", "lost"))
+    return Workers(running, missed, max((workers.last_seen for workers in each.values() if workers.last_seen), default=None), each)
+
+
+def _of_queue(workers: Sequence[Worker | Seen], now: datetime) -> Workers:
     running = sum(is_running(worker, now) for worker in workers)
-    queues = frozenset(worker.queue for worker in workers)
-    return Workers(running, len(lost(workers, now)), max((worker.seen_at for worker in workers), default=None), queues)
+    return Workers(running, len(lost(workers, now)), max((worker.seen_at for worker in workers), default=None))
+
+
+def command_for(queue: str) -> str:
+    """What starts a worker that takes messages from the queue."""
+    return COMMAND if queue == settings.TRADES_QUEUE else f"{COMMAND} --queue {queue}"
 
 
 def look(now: datetime) -> Health:
@@ -158,20 +201,23 @@ def look(now: datetime) -> Health:
     pending = Publication.objects.filter(state=Publication.State.PENDING)
     # In the order of the index: by id alone SQLite would walk past everything that was ever sent.
     oldest = Subquery(pending.order_by("queue", "id").values("created_at")[:1])
+    never = Value(None, DateTimeField())
     # The workers first: their columns give those of the others their types.
     rows = _workers().union(
         _counted("unsent", pending, oldest),
-        _counted("quarantined", Message.objects.filter(outcome=Message.Outcome.QUARANTINED), Value(None, DateTimeField())),
+        _counted("near horizon", outbox.near_horizon(now), never),
+        _counted("quarantined", Message.objects.filter(outcome=Message.Outcome.QUARANTINED), never),
         all=True,
     )
     counts, seen = {}, []
     for what, queue, number, since, seen_at in rows:
-        if what in ("unsent", "quarantined"):
+        if what in ("unsent", "quarantined", "near horizon"):
             counts[what] = (number, since)
         else:
             seen.append(Seen(what, queue, since, seen_at))
-    quarantined, (unsent, since) = counts.get("quarantined", (0, None))[0], counts.get("unsent", (0, None))
-    return Health(Waiting(quarantined, unsent, since), summed(seen, now), now)
+    (quarantined, _), (near, _) = (counts.get(what, (0, None)) for what in ("quarantined", "near horizon"))
+    unsent, since = counts.get("unsent", (0, None))
+    return Health(Waiting(quarantined, unsent, since, near), summed(seen, now), now)
 
 
 def _workers() -> QuerySet[Any, Any]:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from trades import quarantine
 from trades.models import Message
-from trades.web import message_view, settling
+from trades.web import message_view, settling, texts
 from trades.web.access import SEE, SETTLE, needs
 from trades.web.fragments import fragment, nothing_new, wants_fragment
 from trades.web.trade_pages import xml_attachment
@@ -60,10 +60,10 @@ def _done_since(request: HttpRequest, pk: int) -> HttpResponse:
 
 @needs(SEE)
 @require_safe
-def message_raw(request: HttpRequest, pk: int) -> HttpResponse:
+def message_raw(request: HttpRequest, pk: int) -> HttpResponseBase:
     """The exact text of a message, in UTF-8, to save."""
     shown = message_view.existing(pk)
-    return xml_attachment(shown.body.encode(), f"{shown.message_id}.xml")
+    return xml_attachment(shown.payload or shown.body.encode(), f"{shown.message_id}.xml")
 
 
 @needs(SEE)
@@ -121,6 +121,9 @@ def _settle(request: HttpRequest, shown: Message, done: str, act: Callable[[], q
         result = act()
     except quarantine.Conflict as conflict:
         return _page(request, Message.objects.get(pk=shown.pk), conflict=conflict, status=409)
+    except ValueError as error:  # its text can't be fetched just now
+        messages.warning(request, str(error))
+        return redirect("message", shown.pk)
     (told,) = settling.tell(done, [(shown, result)])
     (messages.success if told.tone == "ok" else messages.warning)(request, told.sentence)
     return redirect("message", shown.pk)
@@ -145,6 +148,7 @@ def _page(
         "is_corrected_now": "corrected" in request.GET,
         "may_settle": may_settle,
         "may_replay": may_settle and context["is_open"],
+        "may_correct": texts.why_not_corrected(shown) == "",
         "may_undo": may_settle and context["is_discarded"],
     }
     return render(request, "trades/message.html", context, status=status)

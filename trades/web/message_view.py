@@ -12,15 +12,15 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from trades import corrections, quarantine
+from trades import corrections, fetching, quarantine
 from trades.messages.facts import MessageRefused, TradeEvent
 from trades.models import AuditEntry, Event, Hold, Message, Publication
-from trades.web import reasons, words
+from trades.web import reasons, texts, words
 from trades.web.addresses import trade_url
 from trades.web.difference_view import Difference, difference
 from trades.web.quarantine_list import trade_link
 from trades.web.trade_view import event_address, message_address, transport_of
-from trades.web.xml_view import excerpt, xml_view
+from trades.web.xml_view import excerpt
 
 MOST_WAITING = 20
 MOST_PARSED = 64 * 1024  # bytes of a message that is read only to say what it is about
@@ -58,19 +58,20 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class Beside:
     """Another message that this one belongs with: the heading, a sentence, where it is, and what differs (None of those after the
-    first few)."""
+    first few, and of texts that are too large, where a note says so)."""
 
     heading: str
     sentence: str
     href: str
     link: str
     difference: Difference | None
+    note: str = ""
 
 
 def existing(pk: int) -> Message:
     """The message. Raises Http404 with a sentence that leads to the list."""
     try:
-        return Message.objects.get(pk=pk)
+        return Message.objects.select_related("payload").get(pk=pk)
     except Message.DoesNotExist:
         sentence = format_html('There is no message {}. Look for it in <a href="{}">the list of quarantine</a>.', pk, reverse("quarantine"))
         raise Http404(sentence) from None
@@ -82,7 +83,8 @@ def context_of(shown: Message, now: datetime) -> dict[str, object]:
     is_in_front = hold is not None and hold.message_id == shown.pk
     waiting, count = (_held_behind(shown)[:MOST_WAITING], getattr(hold, "waiting", 0) or 0) if is_in_front else ((), 0)
     entries = _audit(shown)
-    is_open = shown.outcome == Outcome.QUARANTINED
+    is_open, text = shown.outcome == Outcome.QUARANTINED, texts.shown_text(shown)
+    xml = texts.xml_of(shown, text, reverse("message_raw", args=[shown.pk]), marked=shown.line)
     return {
         "message": shown,
         "badge": words.REPLAYED if reasons.standing(shown) is words.REPLAYED else words.OUTCOMES[shown.outcome],
@@ -90,13 +92,16 @@ def context_of(shown: Message, now: datetime) -> dict[str, object]:
         "reason": reasons.plain(shown.reason),
         "first_act": reasons.first_act(shown),
         "place": words.place(shown.line, shown.column),
-        "excerpt": excerpt(shown.body.encode(), shown.line, shown.column) if shown.line else None,
+        "line_is_shown": xml.has(shown.line),
+        "excerpt": excerpt(text.encode(), shown.line, shown.column) if shown.line and xml.has(shown.line) else None,
+        "is_large": texts.is_large(shown),
+        "missing": texts.missing_facts(shown),
         "advice": reasons.advice(shown) if is_open else "",
         "trade": trade_link(shown) if shown.stated_trade_id else "",
         "received": words.full_tag(shown.received_at),
         "age": words.age_tag(shown.received_at, now),
         "attempts": _attempts(shown, entries),
-        "xml": xml_view(shown.body, marked=shown.line),
+        "xml": xml,
         "transport": transport_of(shown),
         "held_by": hold.message if hold and shown.outcome == Outcome.HELD else None,
         "held_place": _place_among_held(shown) if shown.outcome == Outcome.HELD else 0,
@@ -124,6 +129,8 @@ def says_of(message: Message) -> SafeString | str:
     """What a message that is not recorded says, read as it would be now: "Update version 2 of T-1"."""
     if message.size > MOST_PARSED:
         return f"{message.message_type or 'Message'}, {words.plural(message.size, 'byte')}"
+    if fetching.is_unread(message):
+        return "Its text is in S3 and could not be had when it came"
     judgement = corrections.judge(message.body)
     if isinstance(judgement, MessageRefused):
         return f"Not understood: {reasons.plain(judgement.message)}"
@@ -195,20 +202,21 @@ def _beside(shown: Message, entries: Sequence[AuditEntry]) -> list[Beside]:
     who = f"by {quarantine.who(by)} on {words.full(by.at)}, giving the reason “{by.note}”" if by else ""
     found = []
     for number, other in enumerate(others[:MOST_BESIDE]):
-        compared = difference if number < MOST_DIFFERENCES else _not_compared
-        href = message_address(other)
+        note = texts.not_compared(other, shown)
+        compared = difference if number < MOST_DIFFERENCES and not note else _not_compared
+        href, note = message_address(other), f"{note} Download both, and compare them with a program of your own." if note else ""
         if other.pk == shown.corrects_id:
             sentence = f"Written {who} in the place of a message that was refused. That one is kept as it came."
-            found.append(Beside("Correction", sentence, href, "The original message", compared(other.body, shown.body)))
+            found.append(Beside("Correction", sentence, href, "The original message", compared(other.body, shown.body), note))
         elif other.corrects_id == shown.pk:
             sentence = f"Corrected {who}. This text is kept as it came."
-            found.append(Beside("Correction", sentence, href, "The correction", compared(shown.body, other.body)))
+            found.append(Beside("Correction", sentence, href, "The correction", compared(shown.body, other.body), note))
         elif other.conflicts_with_id == shown.pk:
             sentence = "A later message carries the same publication id. Removed is what this one says, added what the later one says."
-            found.append(Beside("Publication conflict", sentence, href, "The later message", compared(shown.body, other.body)))
+            found.append(Beside("Publication conflict", sentence, href, "The later message", compared(shown.body, other.body), note))
         else:
             sentence = "Both carry the same publication id. Removed is what the earlier message says, added what this one says."
-            found.append(Beside("Publication conflict", sentence, href, "The earlier message", compared(other.body, shown.body)))
+            found.append(Beside("Publication conflict", sentence, href, "The earlier message", compared(other.body, shown.body), note))
     return found
 
 

@@ -1,11 +1,11 @@
-"""The live streams of a process: one look a second at the database and one every ten at the queue, for all of them together."""
+"""The live streams of a process: one look a second at the database and one every ten at the queues, for all of them together."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, connections
@@ -170,5 +170,10 @@ pulse = Pulse()
 
 
 def queue_figures() -> QueueFigures:
-    """What the queue last said to this process, which asks it while live pages are open."""
+    """What the queues together last said to this process, which asks them while live pages are open."""
     return pulse.queue.figures
+
+
+def figures_by_queue() -> Mapping[str, QueueFigures]:
+    """The same of each queue."""
+    return pulse.queue.each

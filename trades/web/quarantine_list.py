@@ -25,6 +25,7 @@ from trades.web import keyset, reasons, words
 from trades.web.access import SEE, SETTLE, needs
 from trades.web.addresses import trade_url
 from trades.web.fragments import fragment, nothing_new, wants_fragment
+from trades.web.names import all_queues, are_many_queues
 from trades.web.trade_view import event_address, message_address
 
 NEWEST = keyset.Ordering("quarantine")
@@ -50,6 +51,7 @@ class Row:
     kind: str
     trade: SafeString
     group_id: str
+    queue: str
     message_id: str
     received: SafeString
     age: SafeString
@@ -63,19 +65,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One reason to filter by: its words, how many messages have it, and the address with it (without it, where it is chosen)."""
+    """One reason or queue to filter by: its words, how many messages have it (None: not counted), and the address with it (without
+    it, where it is chosen)."""
 
     word: str
-    count: int
+    count: int | None
     href: str
     is_chosen: bool
 
 
 class SearchForm(forms.Form):
-    """What a list is narrowed to: text that a message's body, group, trade or id holds, and a reason code."""
+    """What a list is narrowed to: text that a message's body, group, trade or id holds, a reason code, and a queue."""
 
     q = forms.CharField(required=False, max_length=255)
     code = forms.SlugField(required=False, max_length=40)
+    queue = forms.CharField(required=False, max_length=80)
 
 
 @needs(SEE)
@@ -147,6 +151,7 @@ def listed(rows: Sequence[Message], now: datetime) -> list[Row]:
             kind=", ".join(name for name in (row.message_type, row.dialect) if name),
             trade=_trade_of(row, events.get(row.pk)),
             group_id=row.group_id,
+            queue=row.queue,
             message_id=row.message_id,
             received=words.time_tag(row.received_at, now),
             age=words.age_tag(row.received_at, now),
@@ -208,18 +213,19 @@ def _marks(row: Message) -> SafeString:
 def _asked(request: HttpRequest) -> dict[str, str]:
     form = SearchForm(request.GET)
     form.is_valid()
-    return {name: form.cleaned_data.get(name, "") for name in ("q", "code")}
+    return {name: form.cleaned_data.get(name, "") for name in ("q", "code", "queue")}
 
 
 def _narrowed(rows: QuerySet[Message], asked: Mapping[str, str]) -> QuerySet[Message]:
     if text := asked["q"]:
         rows = rows.filter(Q(body__contains=text) | Q(group_id=text) | Q(message_id=text) | Q(stated_trade_id=text))
-    return rows.filter(code=asked["code"]) if asked["code"] else rows
+    return rows.filter(**{name: asked[name] for name in ("code", "queue") if asked[name]})
 
 
 def _list_context(request: HttpRequest, rows: QuerySet[Message], ordering: keyset.Ordering, kept: Mapping[str, str]) -> dict[str, Any]:
     asked = _asked(request)
-    rows, text = _narrowed(rows, asked), asked["q"]
+    rows, text, large = _narrowed(rows, asked), asked["q"], _too_large(rows, asked)
+    queues = all_queues() if are_many_queues() or asked["queue"] else []
     page = keyset.page(rows.defer("body", "attributes"), ordering, size=SIZE, params=request.GET)
     query = _query(kept, asked)
     return {
@@ -229,11 +235,24 @@ def _list_context(request: HttpRequest, rows: QuerySet[Message], ordering: keyse
         "tabs": cache.get_or_set("message-tabs", _count_tabs, COUNTS_LAST),
         "code": reasons.code_word(asked["code"]) if asked["code"] else "",
         "asked": asked,
-        "kept": dict(kept) | ({"code": asked["code"]} if asked["code"] else {}),
+        "kept": dict(kept) | {name: asked[name] for name in ("code", "queue") if asked[name]},
+        "queues": queues,
+        "by_queue": [_queue_choice(queue, kept, asked) for queue in queues],
+        "passed_over": large,
         "pager_query": f"&{query}" if query else "",
         "without_text": "?" + _query(kept, asked, q=""),
         "without_code": "?" + _query(kept, asked, code=""),
     }
+
+
+def _too_large(rows: QuerySet[Message], asked: Mapping[str, str]) -> bool:
+    """Whether the text that is looked for may be in a message that is too large to be looked through."""
+    return bool(asked["q"]) and rows.filter(payload__isnull=False).exists()
+
+
+def _queue_choice(queue: str, kept: Mapping[str, str], asked: Mapping[str, str]) -> Choice:
+    is_chosen = queue == asked["queue"]
+    return Choice(queue, None, "?" + _query(kept, asked, queue="" if is_chosen else queue), is_chosen)
 
 
 def _query(kept: Mapping[str, str], asked: Mapping[str, str], **change: str) -> str:

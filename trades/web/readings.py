@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,9 +14,10 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from trades import sqs
+from trades import routes, sqs
 from trades.exceptions import open_count
 from trades.web import health
+from trades.web.names import own_queues
 
 logger = logging.getLogger(__name__)
 
@@ -109,32 +111,50 @@ def _moment(value: datetime | str | None) -> datetime | None:
 
 
 class QueueWatch:
-    """Asks the queue how much it holds, and now and then the dead-letter queue."""
+    """Asks each of our queues how much it holds, and now and then the dead-letter queue. `figures` are of all of them together, `each`
+    has them by queue."""
 
     def __init__(self) -> None:
         self.figures = QueueFigures()
+        self.each: dict[str, QueueFigures] = {}
         self._dead_at = -DEAD_LETTER_SECONDS
 
     def ask(self) -> None:
         """Ask once; trouble becomes a sentence in the figures."""
-        try:
-            found = sqs.open_queue(settings.TRADES_QUEUE).attributes()
-            visible, in_flight, delayed = (
-                int(found.get(f"ApproximateNumberOfMessages{which}", 0)) for which in ("", "NotVisible", "Delayed")
-            )
-            now = timezone.now()
-            empty_at = self.figures.empty_at if visible else now
-            self.figures = QueueFigures(visible, in_flight, delayed, self._dead(), now, empty_at)
-        except sqs.QueueError as error:
-            self.figures = replace(self.figures, error=str(error))
+        self.each = {queue: _asked(queue, self.each.get(queue, QueueFigures())) for queue in own_queues()}
+        dead = self.figures.dead if any(found.error for found in self.each.values()) else self._dead()
+        self.figures = _together(list(self.each.values()), dead)
 
     def _dead(self) -> int | None:
         if time.monotonic() - self._dead_at < DEAD_LETTER_SECONDS:
             return self.figures.dead
         self._dead_at = time.monotonic()
         try:
-            found = sqs.open_queue(settings.TRADES_DEAD_LETTER_QUEUE).attributes()
+            found = routes.open_queue(settings.TRADES_DEAD_LETTER_QUEUE).attributes()
         except sqs.QueueError as error:
             logger.debug("no figures of the dead-letter queue: %s", error)
             return None
         return int(found.get("ApproximateNumberOfMessages", 0))
+
+
+def _asked(queue: str, last: QueueFigures) -> QueueFigures:
+    """What a queue says it holds, its dead letters aside; what it said last where it does not answer."""
+    try:
+        found = routes.open_queue(queue).attributes()
+    except sqs.QueueError as error:
+        return replace(last, error=str(error))
+    visible, in_flight, delayed = (int(found.get(f"ApproximateNumberOfMessages{which}", 0)) for which in ("", "NotVisible", "Delayed"))
+    now = timezone.now()
+    return QueueFigures(visible, in_flight, delayed, None, now, last.empty_at if visible else now)
+
+
+def _together(each: Sequence[QueueFigures], dead: int | None) -> QueueFigures:
+    """The sums over those queues that have answered, as old as the oldest answer; the trouble of the first that does not answer."""
+    known = [found for found in each if found.at]
+    error = next((found.error for found in each if found.error), "")
+    if not known:
+        return QueueFigures(dead=dead, error=error)
+    visible, in_flight, delayed = (sum(getattr(found, name) or 0 for found in known) for name in ("visible", "in_flight", "delayed"))
+    # All were seen empty when the one was that was so longest ago.
+    empty_at = min(found.empty_at for found in known if found.empty_at) if all(found.empty_at for found in known) else None
+    return QueueFigures(visible, in_flight, delayed, dead, min(found.at for found in known if found.at), empty_at, error)

@@ -22,8 +22,24 @@ CODES = {
     "not-storable": "Not storable",
     "publication-conflict": "Publication conflict",
     "dead-letter": "Dead letter",
+    "handler-refused": "Refused by the handler",
+    "payload-unread": "Text in S3 not had yet",
+    "payload-pointer": "Not a pointer to a text in S3",
+    "payload-missing": "Text missing in S3",
+    "payload-bucket": "Bucket not read by this portal",
+    "payload-too-large": "Text in S3 too large",
+    "payload-differs": "Text in S3 not as stated",
+    "payload-not-text": "Object in S3 is no text",
 }
 CORRECTABLE = "Correct the text and replay it, or discard the message and have the sender send it again."
+PAYLOAD = "payload-"  # how the codes of texts in S3 that could not be had begin
+SENT_ANEW = "Replaying it fetches the same again. Have the sender send it again as it should be, then discard this message."
+PAYLOAD_ADVICE = (
+    "Replay it once the text is in S3 as its sender put it: it is fetched again. Or discard it and have the sender send it again."
+)
+LARGE = (
+    "It is too large to be corrected here. Download it, correct it with a program of your own, hand the file in, and discard this message."
+)
 READ_ANEW = "Replay it once the portal can read it: after a mapping was added or put right. Or correct the text, or discard the message."
 ADVICE = {
     "unknown-dialect": READ_ANEW,
@@ -31,12 +47,18 @@ ADVICE = {
     "not-storable": "Replay it: the cause may be gone. If it is refused again, correct the text or discard the message.",
     "too-large": "Discard it and have the sender send less in one message, or raise TRADES_MAX_DOCUMENT_BYTES and replay it.",
     "publication-conflict": "Compare the two. Replay this one to record it as an event of its own, or discard it.",
+    "handler-refused": "Repair what the sentence names and replay it: the handler is called once more. Or correct the text, or discard it.",
+    "payload-unread": "Replay it: its text is fetched from S3 then.",
+    "payload-bucket": "If the bucket may be read, add it to TRADES_PAYLOAD_BUCKETS, restart, and replay this message. If not, discard it.",
+    "payload-too-large": "Have the sender split it and discard this message, or raise TRADES_MAX_DOCUMENT_BYTES and replay it.",
+    **dict.fromkeys(("payload-pointer", "payload-not-text"), SENT_ANEW),
     "dead-letter": "Look at what the trade shows now. Replay it to record it after what came later, or correct or discard it.",
 }
 # What the advice begins with, where that is not to correct the text.
 FIRST_ACTS = {
     **dict.fromkeys(("unknown-dialect", "mapping-error", "not-storable", "publication-conflict", "dead-letter"), "replay"),
-    "too-large": "discard",
+    "handler-refused": "replay",
+    **dict.fromkeys(("too-large", "payload-pointer", "payload-not-text"), "discard"),
 }
 # What each action is called once it is done, and of whom.
 DONE: dict[str, str] = {
@@ -48,6 +70,8 @@ DONE: dict[str, str] = {
     AuditEntry.Action.HELD: "Held behind an earlier message",
     AuditEntry.Action.PUBLISH: "Published",
     AuditEntry.Action.WITHDRAW: "Withdrawn",
+    AuditEntry.Action.RESEND: "Sent again",
+    AuditEntry.Action.CANCEL: "Cancelled",
 }
 
 BECAME: dict[str, str] = {
@@ -78,12 +102,20 @@ def told(message: Message) -> str:
 
 def advice(message: Message) -> str:
     """What to do with a message in quarantine."""
-    return ADVICE.get(message.code, CORRECTABLE)
+    if message.code in ADVICE:
+        return ADVICE[message.code]
+    if message.code.startswith(PAYLOAD):
+        return PAYLOAD_ADVICE
+    return CORRECTABLE if message.payload_id is None else LARGE
 
 
 def first_act(message: Message) -> str:
     """What the advice says to do first: "correct", "replay" or "discard"."""
-    return FIRST_ACTS.get(message.code, "correct")
+    if message.code in FIRST_ACTS:
+        return FIRST_ACTS[message.code]
+    if message.code.startswith(PAYLOAD):
+        return "replay"
+    return "correct" if message.payload_id is None else "discard"
 
 
 def standing(message: Message) -> Badge:

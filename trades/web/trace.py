@@ -14,13 +14,16 @@ from django.utils.safestring import SafeString
 
 from trades import quarantine
 from trades.models import AuditEntry, Event, Message, Publication, Upload
-from trades.web import reasons, words
+from trades.web import reasons, trace_hops, words
+from trades.web.names import are_many_queues, is_partners
 from trades.web.trace_hops import Hop, Text, events_told, hops_of, numbered
 from trades.web.trace_story import Outcome, Story
 from trades.web.words import Badge
 
 IN_REVIEW = Badge("In review", "warn", "clock")
 WITHDRAWN = Badge("Withdrawn", "void", "ban")
+WITH_PARTNER = Badge("In the partner's queue", "info", "send")
+SWALLOWED = Badge("Not delivered again", "warn", "copy")
 MOST_NAMED = 3  # events in the sentence
 SENTENCE = 300  # characters of a reason in it
 # SQS tells its moments to the millisecond, so that one may seem to lie before a moment of ours that was earlier.
@@ -192,9 +195,18 @@ def _last_act(story: Story, message: Message, action: str) -> AuditEntry | None:
 
 
 def _of_publication(story: Story, publication: Publication) -> tuple[Badge, Text]:
+    if publication.state == Publication.State.CANCELLED:
+        act = next((entry for entry in reversed(story.audit) if entry.publication_id is not None), None)
+        by = f" by {quarantine.who(act)} on {words.full(act.at)}: {reasons.noted(act)}" if act else "."
+        return words.CANCELLED, f"Cancelled in the outbox{by}"
     if publication.state != Publication.State.SENT:
         return words.WAITING, _unsent(story, publication)
-    since = f"In the queue since {words.full(publication.sent_at)}" if publication.sent_at else "In the queue"
+    when = f" since {words.full(publication.sent_at)}" if publication.sent_at else ""
+    if publication.swallowed:
+        return SWALLOWED, f"Sent to the queue {publication.queue}. {trace_hops.SWALLOWED}"
+    if is_partners(publication.queue):
+        return WITH_PARTNER, f"In the partner's queue {publication.queue}{when}; what becomes of it there is not seen here."
+    since = f"In the queue{f' {publication.queue}' if are_many_queues() else ''}{when}"
     return words.ON_ITS_WAY, f"{since}; no worker has received it{'' if story.has_worker else ', and none runs on this queue'}."
 
 

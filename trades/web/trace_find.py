@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 
-from trades.models import Document, Draft, Event, Message, OutboxLease, Publication, Refusal, Worker
+from trades.models import Document, Draft, Event, Message, Publication, Refusal
 from trades.web import words
+from trades.web.names import all_queues
 from trades.web.prefix import prefixed
 from trades.web.trace_hops import trace_address
 from trades.web.words import Badge
@@ -94,7 +94,7 @@ def _messages(text: str, publications: Sequence[uuid.UUID]) -> list[Message]:
     asked = Q(publication_id__in=[*publications, *([found] if (found := _uuid(text)) else [])])
     if SHA256.fullmatch(text):
         return _newest(asked) if publications else []
-    asked |= Q(queue__in=_queues(), message_id=text)
+    asked |= Q(queue__in=all_queues(), message_id=text)  # an SQS message id alone is in no index
     if NUMBER.fullmatch(text):
         asked |= Q(pk=int(text))
     if MD5.fullmatch(text):
@@ -115,12 +115,6 @@ def _brought(messages: Sequence[Message], known: Sequence[Publication]) -> list[
     return list(_shown(Q(publication_id__in=missing))) if missing else []
 
 
-def _queues() -> set[str]:
-    """The queues that this portal has to do with: an SQS message id alone is in no index."""
-    seen = OutboxLease.objects.order_by().values_list("queue").union(Worker.objects.order_by().values_list("queue"))
-    return {settings.TRADES_QUEUE, settings.TRADES_DEAD_LETTER_QUEUE, *(queue for (queue,) in seen)}
-
-
 def _uuid(text: str) -> uuid.UUID | None:
     """The UUID, with or without dashes as in a deduplication id of ours."""
     try:
@@ -139,7 +133,9 @@ def _hits(publications: Sequence[Publication], messages: Sequence[Message], docu
 
 
 def _of_publication(publication: Publication, message: Message | None) -> Hit:
-    waits = words.ON_ITS_WAY if publication.state == Publication.State.SENT else words.WAITING
+    waits = {Publication.State.SENT: words.ON_ITS_WAY, Publication.State.CANCELLED: words.CANCELLED}.get(
+        Publication.State(publication.state), words.WAITING
+    )
     badge = words.OUTCOMES[message.outcome] if message else waits
     told = f"{publication.document.name}, upload {publication.document.upload_id}"
     if message:

@@ -13,7 +13,8 @@ from django.utils.safestring import SafeString
 
 from trades import quarantine, sqs
 from trades.models import AuditEntry, Event, Message, Publication, Refusal, Upload
-from trades.web import reasons, words
+from trades.web import reasons, texts, words
+from trades.web.names import is_partners
 from trades.web.trace_story import DECISIONS, MOST_REPEATS, Outcome, Story
 from trades.web.trade_view import event_address, message_address
 
@@ -25,6 +26,7 @@ HOW: dict[str, str] = {
     Upload.Source.ADMIN: "in the admin",
     Upload.Source.COMMAND: "on the command line",
 }
+SWALLOWED = "SQS took it for a message that it had within five minutes, and delivers that one alone."
 START_WORKER = "Start one with python manage.py consume_trades."
 SETTLED_WITHOUT_EVENT = {Outcome.REFERENCE, Outcome.DISCARDED, Outcome.CORRECTED}
 
@@ -133,17 +135,22 @@ def _sending(story: Story) -> Iterator[Hop]:
     publication, message = story.publication, story.message
     if publication is None:
         if message is not None and message.corrects_id is None:
-            yield Hop("Sent", "send", "done", "By another program, straight to the queue.", message.sent_at, _queue_facts(message, message))
+            facts = [*_queue_facts(message, message), *_trace_context(message)]
+            yield Hop("Sent", "send", "done", "By another program, straight to the queue.", message.sent_at, facts)
         return
     stored = "Stored, to be sent in the order of its message group."
-    facts = [Fact("Publication id", str(publication.publication_id), str(publication.publication_id))]
+    facts = [Fact("Publication id", str(publication.publication_id), str(publication.publication_id)), *_trace_context(publication)]
     yield Hop("Outbox", "inbox", "done", stored, publication.created_at, facts)
     for number, failure in enumerate(story.failures, start=1):
         yield Hop(f"Attempt {number} to send failed", "circle-x", "warn", failure.error, failure.at)
     failed = publication.attempts - (publication.state == Publication.State.SENT)
-    if unkept := failed - len(story.failures):
+    if (unkept := failed - len(story.failures)) > 0:
         said = f"{words.plural(unkept, 'attempt')} of which only the number was kept."
         yield Hop("Attempts to send failed", "circle-x", "warn", said)
+    yield from (_act(entry, None) for entry in story.audit if entry.publication_id is not None)
+    if publication.state == Publication.State.CANCELLED:
+        yield Hop("Not sent", "ban", "warn", "It was cancelled in the outbox.")
+        return
     if publication.state != Publication.State.SENT:
         yield Hop("Accepted by SQS", "send", "next", _waits_to_be_sent(story, publication))
         return
@@ -152,7 +159,15 @@ def _sending(story: Story) -> Iterator[Hop]:
     if message is not None and message.sent_at is not None:
         at = message.sent_at
         facts.append(Fact("Answer stored", words.exact_tag(publication.sent_at)))
-    yield Hop("Accepted by SQS", "send", "done", f"On attempt {max(1, publication.attempts):,}.", at, facts)
+    said = f"On attempt {max(1, publication.attempts):,}."
+    if publication.swallowed:
+        yield Hop("Accepted by SQS", "send", "warn", f"{said} {SWALLOWED}", at, facts)
+        return
+    yield Hop("Accepted by SQS", "send", "done", said, at, facts)
+
+
+def _trace_context(row: Publication | Message) -> list[Fact]:
+    return [Fact("Trace context", context, context)] if (context := texts.trace_context(row)) else []
 
 
 def _waits_to_be_sent(story: Story, publication: Publication) -> Text:
@@ -177,9 +192,10 @@ def _queue_facts(sent: Publication | Message, arrived: Message | None) -> list[F
         else Fact("Sequence number", "the queue gave none"),
         Fact("Message group", sent.group_id, sent.group_id),
         Fact("Deduplication id", sent.deduplication_id or words.ABSENT, sent.deduplication_id),
+        *(Fact(name, value, str(value) if is_copied else "") for name, value, is_copied in texts.travelled(sent)),
     ]
     if md5:
-        same = md5 == sqs.md5_of(sent.body)
+        same = md5 == sqs.md5_of(sent.pointer or sent.body)
         facts.append(Fact("MD5", format_html("{} {}", md5, f"(equals {ours})" if same else f"(differs from {ours})"), md5))
     if isinstance(sent, Publication) and arrived is not None and arrived.message_id != sent.message_id:
         facts.append(Fact("Arrived as", f"SQS message id {arrived.message_id}: it was sent more than once", arrived.message_id))
@@ -205,6 +221,11 @@ def _receiving(story: Story) -> Iterator[Hop]:
 
 
 def _to_come(story: Story, publication: Publication) -> Iterator[Hop]:
+    if publication.state == Publication.State.CANCELLED or publication.swallowed:
+        return
+    if is_partners(publication.queue):
+        yield Hop("Received", "download", "unknown", "The queue is a partner's: what becomes of it there is not seen here.")
+        return
     waits = "Waits until it is sent."
     if publication.state == Publication.State.SENT:
         waits = _waits_for_worker(story)
@@ -241,6 +262,7 @@ def _stored(story: Story, message: Message) -> Hop:
     facts = [
         Fact("Message", format_html('<a href="{}">{}</a>', message_address(message), message.pk), str(message.pk)),
         Fact("Body SHA-256", message.body_sha256, message.body_sha256),
+        Fact("Size", words.plural(message.size, "byte")),
     ]
     if message.dialect:
         facts.insert(1, Fact("Read as", " ".join(part for part in (message.dialect, message.message_type) if part)))

@@ -84,7 +84,7 @@ def published() -> QuerySet[Publication]:
     def last_part(rows: QuerySet[Publication] | QuerySet[Refusal]) -> Coalesce:
         return Coalesce(Subquery(rows.filter(document=OuterRef("document")).order_by("-part").values("part")[:1]), 0)
 
-    rows = Publication.objects.select_related("document__upload__created_by").defer("document__content")
+    rows = Publication.objects.select_related("document__upload__created_by", "payload").defer("document__content")
     return rows.annotate(last_published=last_part(Publication.objects.all()), last_refused=last_part(Refusal.objects.all()))
 
 
@@ -92,7 +92,7 @@ def arrived() -> QuerySet[Message]:
     """Messages with what their story needs."""
     hold = Hold.objects.filter(queue=OuterRef("queue"), group_id=OuterRef("group_id")).values("message")
     correction = Message.objects.filter(corrects=OuterRef("pk"), corrects__isnull=False).values("pk")
-    return Message.objects.annotate(held_by=Subquery(hold[:1]), corrected_by=Subquery(correction[:1]))
+    return Message.objects.select_related("payload").annotate(held_by=Subquery(hold[:1]), corrected_by=Subquery(correction[:1]))
 
 
 def _told(story: Story, publication: Publication | None, message: Message | QuerySet[Message]) -> Story:
@@ -107,7 +107,7 @@ def _told(story: Story, publication: Publication | None, message: Message | Quer
     elif publication:
         story.worker = Worker.objects.filter(queue=publication.queue).order_by("-seen_at").first()
     pks = [story.message.pk, story.stand_in, story.message.corrects_id] if story.message else []
-    story.audit = _acts([pk for pk in pks if pk], story.upload)
+    story.audit = _acts([pk for pk in pks if pk], story.upload, publication)
     return story
 
 
@@ -132,8 +132,10 @@ def _read_settling(story: Story, message: Message) -> None:
     story.events = list(events[:MOST_EVENTS])
 
 
-def _acts(messages: list[int], upload: Upload | None) -> list[AuditEntry]:
+def _acts(messages: list[int], upload: Upload | None, publication: Publication | None = None) -> list[AuditEntry]:
     about = Q(message__in=messages)
+    if publication is not None:
+        about |= Q(publication=publication)
     if upload is not None:
         about |= Q(upload=upload, action__in=DECISIONS)
     return list(AuditEntry.objects.filter(about).select_related("user").order_by("id")[:MOST_ACTS])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import Count, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 from django_htmx.http import HttpResponseClientRefresh
 
-from trades.models import Event, Message, Publication, Trade
+from trades import payloads
+from trades.models import Event, Message, Payload, Publication, Trade
 from trades.web import asides, event_view, reasons, trade_view, words
 from trades.web.access import SEE, needs
 from trades.web.addresses import TradeAddress, asked_trade_id
@@ -40,18 +41,24 @@ def event(request: HttpRequest, trade_id: str, position: int) -> HttpResponse:
 
 @needs(SEE)
 @require_safe
-def event_raw(request: HttpRequest, trade_id: str, position: int) -> HttpResponse:
+def event_raw(request: HttpRequest, trade_id: str, position: int) -> HttpResponseBase:
     """The exact text of the message behind an event, in UTF-8, to save."""
     trade = _meant(request, trade_id).trade
     if trade is None:
         raise Http404("No such event, or more than one trade has this id. Open the trade and choose.")
-    shown = get_object_or_404(Event.objects.select_related("message").only("position", "message__body"), trade=trade, position=position)
-    return xml_attachment(shown.message.body.encode(), f"{trade.trade_id}-{position}.xml")
+    rows = Event.objects.select_related("message__payload").only("position", "message__body", "message__payload__size")
+    shown = get_object_or_404(rows, trade=trade, position=position).message
+    return xml_attachment(shown.payload or shown.body.encode(), f"{trade.trade_id}-{position}.xml")
 
 
-def xml_attachment(content: bytes, name: str) -> HttpResponse:
-    """XML to save under a name, never to be shown by the browser as a page of this site."""
-    response = HttpResponse(content, content_type="application/xml")
+def xml_attachment(content: bytes | Payload, name: str) -> HttpResponseBase:
+    """XML to save under a name, never to be shown by the browser as a page of this site; a payload is sent while it is read."""
+    response: HttpResponseBase
+    if isinstance(content, Payload):
+        response = StreamingHttpResponse(payloads.pieces(content), content_type="application/xml")
+        response["Content-Length"] = str(content.size)
+    else:
+        response = HttpResponse(content, content_type="application/xml")
     safe_name = "".join(character if character.isalnum() or character in "-_. " else "_" for character in name)
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=safe_name) or "attachment"
     return response
@@ -199,7 +206,9 @@ def _not_found(request: HttpRequest, trade_id: str) -> HttpResponse:
     refused messages has a page that says so."""
     now = timezone.now()
     named = _listed_messages(Message.objects.filter(stated_trade_id=trade_id) if trade_id else Message.objects.none())
-    names = Message.objects.filter(body__contains=trade_id).exclude(stated_trade_id=trade_id)
+    # What is too large to be looked through is told by its message group.
+    holds_it = Q(body__contains=trade_id) | Q(payload__isnull=False, group_id=trade_id)
+    names = Message.objects.filter(holds_it).exclude(stated_trade_id=trade_id)
     held, quarantined = names.filter(outcome=Message.Outcome.HELD), names.filter(outcome=Message.Outcome.QUARANTINED)
     publications = Publication.objects.filter(trade_id=trade_id).order_by()
     states = dict(publications.values_list("state").annotate(n=Count("pk")))

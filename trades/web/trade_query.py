@@ -15,7 +15,7 @@ from trades.messages.facts import EventClass
 from trades.models import Trade
 from trades.web import counting, keyset
 from trades.web.keyset import Ordering
-from trades.web.names import AllNames, all_names
+from trades.web.names import AllNames, all_names, all_queues
 from trades.web.spans import Span
 from trades.web.trade_filter import EXCEPTIONS, LABELS, NARROWING, SIZE, Filters, TradeFilter
 
@@ -99,6 +99,11 @@ class TradeQuery:
         return all_names() if self.filters.q or self.filters.party else None
 
     @cached_property
+    def are_many_queues(self) -> bool:
+        """Whether queues are told apart. No query where the names are needed anyway."""
+        return len(all_queues(self.names)) > 1
+
+    @cached_property
     def few(self) -> list[int] | None:
         """The ids of the trades that match, if they are few. One query at most, which stops where they are many."""
         if self._is_read_straight:
@@ -139,7 +144,7 @@ class TradeQuery:
         """What has to be counted to say how many trades match; None where that is known already."""
         if self.few is not None or self.filters.q:
             return None
-        first, *others = self.filters.legs(self.names)
+        first, *others = self.filters.legs(self.names, are_many=True)
         return counting.Leg(first.union(*others, all=True) if others else first)
 
     def total(self, counted: counting.Counted | None) -> counting.Counted:

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from trades import exceptions
 from trades.lifecycle import STEPS, State, Status
 from trades.models import Event, Message, Trade
-from trades.web import words
+from trades.web import texts, words
 from trades.web.addresses import TradeAddress
 from trades.web.facts_view import Fact, described, linked_ids, related_links, trade_facts
 from trades.web.history_view import Lister
@@ -206,6 +206,7 @@ def transport_of(message: Message) -> list[tuple[str, str | SafeString, bool]]:
         ("Message id", message.message_id, True),
         ("Message group", message.group_id, True),
         ("Deduplication id", message.deduplication_id or words.ABSENT, bool(message.deduplication_id)),
+        *texts.travelled(message),
         ("Sequence number", message.sequence_number.lstrip("0") or words.ABSENT, bool(message.sequence_number)),
         ("Sent", words.exact_tag(message.sent_at), message.sent_at is not None),
         ("Received", words.exact_tag(message.received_at), True),
@@ -214,6 +215,7 @@ def transport_of(message: Message) -> list[tuple[str, str | SafeString, bool]]:
         ("Received first by", message.worker or words.ABSENT, bool(message.worker)),
         ("Repeated deliveries", f"{message.repeats}", True),
         ("Publication id", _publication_id(message), bool(message.publication_id)),
+        *([("Trace context", context, True)] if (context := texts.trace_context(message)) else []),
         ("SHA-256", message.body_sha256, True),
         ("MD5", message.body_md5, True),
         ("Size", words.plural(message.size, "byte"), True),

@@ -1,23 +1,29 @@
-"""The form that takes documents: many files, zip files of them, or pasted XML."""
+"""The form that takes documents: many files, zip files of them, or pasted XML; and the message group for what is not understood."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
+from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
+from trades import sqs
 from trades.handing_in import IncomingDocument
 from trades.web import archives
+from trades.web.sent_files import most_of, most_together
 
-# So many documents of the largest size may come at once; their bytes are in memory while they are read.
-LARGEST_TOGETHER = 10
 PASTED_NAME = "pasted.xml"
+MOST_GROUP = 128  # characters (AWS SendMessage, MessageGroupId)
 ACCEPTED = ".xml,.zip,application/xml,text/xml,application/zip"
 _DECLARED_ENCODING = re.compile(r"""^\s*<\?xml[^>]*?\bencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""", re.ASCII)
 
@@ -40,12 +46,18 @@ class FilesField(forms.FileField):
 
 
 class UploadForm(forms.Form):
-    """After `is_valid`, `documents` is what was handed in, with what can't be taken refused document by document."""
+    """After `is_valid`, `documents` is what was handed in, with what can't be taken refused document by document. The files are those
+    of the request, and in `folder`: they must stay until the documents are read."""
 
     xml_files = FilesField(required=False, allow_empty_file=True, label="XML files")
     pasted = forms.CharField(required=False, strip=False, label="XML", widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false"}))
+    group = forms.CharField(required=False)
 
     documents: list[IncomingDocument]
+
+    def __init__(self, *args: Any, folder: Path | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._folder = folder
 
     @property
     def limits(self) -> str:
@@ -68,6 +80,18 @@ class UploadForm(forms.Form):
         """Files that may come at once."""
         return int(settings.TRADES_MAX_UPLOAD_FILES)
 
+    @property
+    def most_pasted(self) -> int:
+        """Bytes that a pasted document may have: it is in memory with the rest of the form."""
+        return min(self.most_bytes, 10 * 1024 * 1024)
+
+    def clean_group(self) -> str:
+        """The message group, "" for none."""
+        group: str = self.cleaned_data["group"]
+        if fault := group_fault(group):
+            raise ValidationError(fault)
+        return group
+
     def clean(self) -> dict[str, Any]:
         """Read the documents, and say what can't be taken."""
         files: list[UploadedFile[Any]] = self.cleaned_data.get("xml_files") or []
@@ -75,7 +99,7 @@ class UploadForm(forms.Form):
         if not files and not pasted.strip():
             self.add_error("xml_files", "Choose at least one XML file, or paste a document.")
         elif sum(file.size or 0 for file in files if fits(file)) > most_together():
-            self.add_error("xml_files", f"The files are too large together. {self.limits} Hand them in in several uploads.")
+            self._refuse_all()
         elif files and not pasted.strip() and not any(fits(file) for file in files):
             self.add_error("xml_files", ValidationError([too_large(file) for file in files]))
         else:
@@ -83,33 +107,54 @@ class UploadForm(forms.Form):
         return self.cleaned_data
 
     def _read(self, files: list[UploadedFile[Any]], pasted: str) -> None:
+        if self._folder is None:
+            raise TypeError("a form that is bound needs a folder")
         self.documents, room = [], most_together()
         for file in files:
-            found = documents_of(file, most_bytes=room)
+            found = documents_of(file, self._folder, most_bytes=room)
             self.documents += found
-            # Archives share what may be expanded: each by itself could fill the memory that all together may take.
-            room = max(0, room - sum(len(document.content) for document in found))
+            # Archives share what may be expanded: each by itself could fill what all together may take.
+            room = max(0, room - taken(found))
         if pasted.strip():
             self.documents.append(IncomingDocument(PASTED_NAME, encode_pasted(pasted)))
         if len(self.documents) > settings.TRADES_MAX_UPLOAD_FILES:
             self.add_error("xml_files", f"{len(self.documents)} files were chosen. {self.limits} Hand them in in several uploads.")
-        elif sum(len(document.content) for document in self.documents) > most_together():
-            self.add_error("xml_files", f"The files are too large together. {self.limits} Hand them in in several uploads.")
+        elif taken(self.documents) > most_together():
+            self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        self.add_error("xml_files", f"The files are too large together. {self.limits} Hand them in in several uploads.")
+
+
+@contextmanager
+def form_of(request: HttpRequest) -> Iterator[UploadForm]:
+    """The form of a request, bound if it was sent. What it handed in is there for the time of the block."""
+    with TemporaryDirectory(prefix="upload-") as folder:
+        yield UploadForm(request.POST, request.FILES, folder=Path(folder)) if request.method == "POST" else UploadForm()
 
 
 def documents_of(
-    file: UploadedFile[Any], *, name: str = "", most_files: int | None = None, most_bytes: int | None = None
+    file: UploadedFile[Any], folder: Path, *, name: str = "", most_files: int | None = None, most_bytes: int | None = None
 ) -> list[IncomingDocument]:
-    """What a file holds: itself, or the entries of a zip. What can't be taken is a document with the reason."""
+    """What a file holds: itself, or the entries of a zip, which go to the folder. What can't be taken is a document with the reason."""
     name, size = name or archives.shown_name(file.name or "file"), file.size or 0
     if not fits(file):
-        return [IncomingDocument(name, b"", size)]
-    if not archives.is_zip(name, file):
-        # A request may name the file otherwise than the form that it came in.
-        is_small = size <= settings.TRADES_MAX_DOCUMENT_BYTES
-        return [IncomingDocument(name, file.read() if is_small else b"", size)]
-    files = settings.TRADES_MAX_UPLOAD_FILES if most_files is None else most_files
-    return archives.expanded(name, file, size, most_files=files, most_bytes=most_together() if most_bytes is None else most_bytes)
+        return [IncomingDocument(name, size=size)]
+    if archives.is_zip(name, file):
+        files = settings.TRADES_MAX_UPLOAD_FILES if most_files is None else most_files
+        room = most_together() if most_bytes is None else most_bytes
+        return archives.expanded(name, file, size, most_files=files, most_bytes=room, folder=folder)
+    # A request may name the file otherwise than the form that it came in.
+    if size > settings.TRADES_MAX_DOCUMENT_BYTES:
+        return [IncomingDocument(name, size=size)]
+    if isinstance(file, TemporaryUploadedFile):
+        return [IncomingDocument(name, path=Path(file.temporary_file_path()))]
+    return [IncomingDocument(name, file.read())]
+
+
+def taken(documents: Iterable[IncomingDocument]) -> int:
+    """Bytes of those documents that are not refused for what they are or for their size."""
+    return sum(document.length for document in documents if document.refusal is None and document.size is None)
 
 
 def placed(documents: list[IncomingDocument], first: int = 1) -> list[IncomingDocument]:
@@ -128,16 +173,21 @@ def encode_pasted(text: str) -> bytes:
 
 def fits(file: UploadedFile[Any]) -> bool:
     """Whether a file is within the limit of one document, or of all together where it is a zip."""
-    is_archive = (file.name or "").lower().endswith(archives.SUFFIX)
-    return (file.size or 0) <= (most_together() if is_archive else int(settings.TRADES_MAX_DOCUMENT_BYTES))
+    return (file.size or 0) <= most_of(file.name or "")
 
 
-def most_together() -> int:
-    """Bytes that the documents of one upload may have."""
-    return LARGEST_TOGETHER * int(settings.TRADES_MAX_DOCUMENT_BYTES)
+def group_fault(group: str) -> str:
+    """What is wrong with a message group as a sentence, "" if SQS allows it (or none is named)."""
+    if not group or sqs.ID_PATTERN.fullmatch(group):
+        return ""
+    if len(group) > MOST_GROUP:
+        return f"The message group has {len(group)} characters, and SQS takes at most {MOST_GROUP}."
+    at = next(place for place, character in enumerate(group, start=1) if not sqs.ID_PATTERN.fullmatch(character))
+    what = "a space" if group[at - 1] == " " else f"the character {group[at - 1]!r}"
+    return f"The message group has {what} at place {at}. SQS takes letters and digits without accents and punctuation marks, no spaces."
 
 
 def too_large(file: UploadedFile[Any]) -> str:
     """What is wrong with a file that does not fit."""
-    size, most = filesizeformat(file.size or 0), filesizeformat(settings.TRADES_MAX_DOCUMENT_BYTES)
-    return f"{file.name} was not taken: it has {size}, and a document may have {most}. Split it into smaller documents."
+    size, most = file.size or 0, settings.TRADES_MAX_DOCUMENT_BYTES
+    return f"{file.name} was not taken: it has {size:,} bytes, and a document may have {most:,}. Split it into smaller documents."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Sum, Value
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -15,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from trades.deciding import GOOD
 from trades.foretelling import LONGEST, MOST, NOT_REHEARSED, WARNING
-from trades.handing_in import REFERENCE, drafts_of
+from trades.handing_in import NOT_UNDERSTOOD, REFERENCE, drafts_of, warning
 from trades.lifecycle import FLAG_WORDS, Flag
 from trades.models import Document, Draft, Refusal, Trade, Upload
 from trades.web import upload_rows, words
@@ -25,6 +26,8 @@ from trades.web.words import Badge
 
 STALE = timedelta(minutes=10)
 MOST_EVENTS = 5  # of one message that are told
+NO_QUEUE = -1  # in place of a count: the row is of a group
+MOST_NAMED = 5  # trades whose messages go to several queues
 UNCHECKED = Badge("Not checked", "", "clock")
 UNREHEARSED = Badge("Not rehearsed", "", "clock")
 OUTCOMES = {
@@ -32,6 +35,7 @@ OUTCOMES = {
     "HELD": Badge("To hold", "warn", "clock"), "QUARANTINED": Badge("To quarantine", "bad", "circle-x"),
 }  # fmt: skip
 FOLLOWS = "It follows a message of its group here that is not good; without that one it would come to something else."
+SWALLOWED = "SQS would swallow it: {} takes the same text within five minutes for a repeat, even with others in between."
 SHOWN = ("all", "good", "warnings", "other", "refused", "reference")
 
 
@@ -85,28 +89,77 @@ class DraftRow:
     flags: list[str]
     size: str
     group: str
+    queue: str
+    route: str
     same: SafeString | str
     has_moved: bool
 
 
 def context_of(upload: Upload, params: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """The context of the review; the number of queries does not depend on the number of messages."""
-    counts = counts_of(upload)
+    counts, ways = counts_of(upload), _ways(upload)
+    queues = ways.queues
+    queue = params.get("queue", "") if params.get("queue", "") in queues else ""
+    listed = replace(counts, refused=0, reference=0, **queues[queue]) if queue else counts
     shown = params.get("show", "") if params.get("show", "") in SHOWN else "all"
-    pages = Pages.at(params.get("page", ""), _count(counts, shown))
-    drafts, refusals = upload_rows.keys_on(pages, _drafts(upload, shown), _refusals(upload, shown))
+    pages = Pages.at(params.get("page", ""), _count(listed, shown))
+    drafts, refusals = upload_rows.keys_on(pages, _drafts(upload, shown, queue), None if queue else _refusals(upload, shown))
     rows: list[DraftRow | RefusedMessage] = [*_rows(upload, drafts, now), *upload_rows.refused(upload, refusals, now)]
     return {
         "upload": upload,
         "counts": counts,
         "rows": upload_rows.in_order(rows),
-        "tabs": [tab for tab in _tabs(counts) if tab[2] or tab[0] in ("all", "good", "refused")],
+        "tabs": [tab for tab in _tabs(listed) if tab[2] or tab[0] in ("all", "good", "refused")],
         "shown": shown,
+        "kept": f"&{urlencode({'queue': queue})}" if queue else "",
         "pages": pages,
+        "queues": {name: found["messages"] for name, found in queues.items()} if len(queues) > 1 else {},
+        "queue": queue,
+        "divided": _told_divided(ways.divided),
+        "passed_on": warning(ways.passed_on, upload.group_id) if ways.passed_on else "",
         "moved": [row for row in rows if isinstance(row, DraftRow) and row.has_moved],
         "is_stale": upload.checked_at is not None and now - upload.checked_at > STALE,
         "checked": words.age_tag(upload.checked_at, now) if upload.checked_at else "",
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """Where the messages in review go: what is counted of each queue, as Counts names it; how many messages are passed on as they are;
+    the groups whose messages go to several queues."""
+
+    queues: dict[str, dict[str, int]]
+    passed_on: int
+    divided: list[str]
+
+
+def _ways(upload: Upload) -> _Ways:
+    """One query."""
+    conditions = {"good": Q(effect__grade=GOOD), "warnings": Q(effect__grade=WARNING), "passed_on": Q(summary=NOT_UNDERSTOOD)}
+    drafts = Draft.objects.filter(document__upload=upload).order_by()
+    by_queue = drafts.values_list("queue").annotate(n=Count("pk"), **{name: Count("pk", filter=each) for name, each in conditions.items()})
+    none = Value(NO_QUEUE, output_field=IntegerField())
+    divided = (
+        drafts.values_list("group_id")
+        .annotate(n=Count("queue", distinct=True))
+        .filter(n__gt=1)
+        .annotate(good=none, warnings=none, passed_on=none)
+    )
+    rows = sorted(by_queue.union(divided, all=True))
+    queues = [row for row in rows if row[-1] != NO_QUEUE]
+    found = {queue: {"messages": count, "good": good, "warnings": warnings} for queue, count, good, warnings, _ in queues}
+    return _Ways(found, sum(row[-1] for row in queues), [row[0] for row in rows if row[-1] == NO_QUEUE])
+
+
+def _told_divided(groups: Sequence[str]) -> str:
+    """That messages of these groups go to several queues, in a sentence; "" if none do."""
+    if not groups:
+        return ""
+    more = f" and {len(groups) - MOST_NAMED:,} more" if len(groups) > MOST_NAMED else ""
+    return (
+        f"Messages of {', '.join(groups[:MOST_NAMED])}{more} go to several queues. A queue keeps the order of its own messages only: what "
+        "goes to another one may be recorded before or after them."
+    )
 
 
 def with_counts(uploads: QuerySet[Upload]) -> QuerySet[Upload]:
@@ -154,8 +207,8 @@ def _count(counts: Counts, shown: str) -> int:
     return next(count for name, _, count, _ in _tabs(counts) if name == shown)
 
 
-def _drafts(upload: Upload, shown: str) -> QuerySet[Draft] | None:
-    drafts = drafts_of(upload)
+def _drafts(upload: Upload, shown: str, queue: str) -> QuerySet[Draft] | None:
+    drafts = drafts_of(upload).filter(queue=queue) if queue else drafts_of(upload)
     return {
         "all": drafts,
         "good": drafts.filter(effect__grade=GOOD),
@@ -197,9 +250,14 @@ def _row(draft: Any, now: datetime) -> DraftRow:
         place=_place(events[0]) if events else "",
         badge=badge,
         told=list(_told(effect, events)),
-        flags=[FLAG_WORDS[Flag(flag)] for event in events[:MOST_EVENTS] for flag in event["flags"] if flag in Flag.__members__],
+        flags=[
+            *([SWALLOWED.format(draft.queue)] if effect.get("swallowed") else []),
+            *(FLAG_WORDS[Flag(flag)] for event in events[:MOST_EVENTS] for flag in event["flags"] if flag in Flag.__members__),
+        ],
         size=filesizeformat(draft.size),
         group=draft.group_id,
+        queue=draft.queue,
+        route=draft.route,
         same=upload_rows.same_content(draft, now),
         has_moved=draft.has_moved,
     )

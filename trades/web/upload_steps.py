@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -23,6 +24,7 @@ from trades.models import Document, Publication, Refusal, Upload
 from trades.web import errors, upload_form, words
 from trades.web.access import PUBLISH, needs
 from trades.web.archives import shown_name
+from trades.web.sent_files import most_together
 from trades.web.upload_rows import NO_CONTENT
 
 STEP = 10_000  # places that one file of the list may take: a zip has many documents
@@ -31,78 +33,91 @@ STEP = 10_000  # places that one file of the list may take: a zip has many docum
 @needs(PUBLISH)
 @require_POST
 def upload_begin(request: HttpRequest) -> HttpResponse:
-    """A new upload in review, with the addresses of its further steps."""
-    user = cast("AbstractBaseUser", request.user)
-    upload = handing_in.begin(source=Upload.Source.WEB, user=user, now=timezone.now(), stage=Upload.Stage.REVIEW)
+    """A new upload in review, with the addresses of its further steps. `group` is the message group for what is not understood."""
+    group = request.POST.get("group", "").strip()
+    if fault := upload_form.group_fault(group):
+        return errors.refused(request, 400, fault)
+    upload = begin_review(request, group)
     steps = {name: reverse(f"upload_{name}", args=[upload.pk]) for name in ("files", "check", "decide")}
     return JsonResponse({"upload": upload.pk, "page": reverse("upload", args=[upload.pk]), **steps}, status=201)
+
+
+def begin_review(request: HttpRequest, group: str) -> Upload:
+    """A new upload in review, by the person who asks for it and of the trace that the request belongs to."""
+    return handing_in.begin(
+        source=Upload.Source.WEB,
+        user=cast("AbstractBaseUser", request.user),
+        now=timezone.now(),
+        stage=Upload.Stage.REVIEW,
+        group=group,
+        traceparent=traceparent_of(request),
+    )
+
+
+def traceparent_of(request: HttpRequest) -> str:
+    """The W3C Trace Context that a request came with, valid or not, "" for none."""
+    return request.headers.get(handing_in.TRACEPARENT, "")
 
 
 @needs(PUBLISH)
 @require_POST
 def upload_files(request: HttpRequest, pk: int) -> HttpResponse:
-    """Add one file, or pasted text, at its place in the upload. The same place again is answered as the first time."""
+    """Add one file, or pasted text, at its place in the upload. The same place again is answered as the first time; what of it was
+    not stored then, because the request broke off, is."""
     upload = get_object_or_404(Upload, pk=pk)
     if upload.created_by_id != request.user.pk:
         raise PermissionDenied("Only the person who began an upload adds files to it.")
     place = request.POST.get("position", "")
     if not (place.isascii() and place.isdigit() and len(place) < 10 and 0 < int(place) <= settings.TRADES_MAX_UPLOAD_FILES):
         return errors.refused(request, 400, f"A position from 1 to {settings.TRADES_MAX_UPLOAD_FILES} is needed.")
-    first = int(place) * STEP
-    if answer := _standing(upload, first):
-        return JsonResponse(answer)
-    documents = _incoming(request, upload)
+    with TemporaryDirectory(prefix="upload-") as folder:
+        return _add(request, upload, int(place) * STEP, Path(folder))
+
+
+def _add(request: HttpRequest, upload: Upload, first: int, folder: Path) -> HttpResponse:
+    there = Document.objects.filter(upload=upload, position__range=(first, first + STEP - 1))
+    documents = _incoming(request, upload, there, folder)
     if isinstance(documents, str):
         return errors.refused(request, 413, documents)
     if not documents:
         return errors.refused(request, 400, "No file came with the request.")
+    if there.count() >= len(documents):
+        return JsonResponse(_standing(there))
     try:
-        _keep(upload, first, upload_form.placed(documents, first))
+        handing_in.take_for_review(upload, upload_form.placed(documents, first), now=timezone.now())
     except handing_in.NotInReview:
         upload.refresh_from_db()
         return errors.refused(request, 409, deciding.decided(upload, timezone.now()))
-    return JsonResponse(_standing(upload, first) or {}, status=201)
+    return JsonResponse(_standing(there), status=201)
 
 
-def _incoming(request: HttpRequest, upload: Upload) -> list[IncomingDocument] | str:
-    """The documents of a request, or why there is no room for them."""
-    has_content = ~Q(sha256=NO_CONTENT)
-    there: dict[str, Any] = upload.documents.aggregate(files=Count("pk"), size=Sum("size", filter=has_content))
-    files = settings.TRADES_MAX_UPLOAD_FILES - there["files"]
-    room = upload_form.most_together() - (there["size"] or 0)
+def _incoming(request: HttpRequest, upload: Upload, there: QuerySet[Document], folder: Path) -> list[IncomingDocument] | str:
+    """The documents of a request, or why there is no room for them beside those that are in other places."""
+    others = upload.documents.exclude(pk__in=there.values("pk"))
+    taken: dict[str, Any] = others.aggregate(files=Count("pk"), size=Sum("size", filter=~Q(sha256=NO_CONTENT)))
+    files = settings.TRADES_MAX_UPLOAD_FILES - taken["files"]
+    room = most_together() - (taken["size"] or 0)
     pasted, file = request.POST.get("pasted", ""), request.FILES.get("file")
     documents: list[IncomingDocument] = []
     if file is not None:
         name = shown_name(request.POST.get("name") or file.name or "file")
-        documents = upload_form.documents_of(file, name=name, most_files=max(files, 0), most_bytes=max(room, 0))
+        documents = upload_form.documents_of(file, folder, name=name, most_files=max(files, 0), most_bytes=max(room, 0))
     elif pasted.strip():
         documents = [IncomingDocument(upload_form.PASTED_NAME, upload_form.encode_pasted(pasted))]
-    if len(documents) > files or sum(len(document.content) for document in documents) > room:
+    if len(documents) > files or upload_form.taken(documents) > room:
         return f"The upload is full. {upload_form.UploadForm().limits} Hand the rest in in another upload."
     return documents
 
 
-def _keep(upload: Upload, first: int, documents: list[IncomingDocument]) -> None:
-    read = handing_in.read(documents)
-    with transaction.atomic():
-        Upload.objects.select_for_update().get(pk=upload.pk)
-        # The same request, sent once more because its answer was lost, may have been faster.
-        if not upload.documents.filter(position__range=(first, first + STEP - 1)).exists():
-            handing_in.keep_for_review(upload, read, queue=settings.TRADES_QUEUE)
-
-
-def _standing(upload: Upload, first: int) -> dict[str, Any] | None:
-    """What is stored at a place of an upload, None if nothing is."""
-    documents = Document.objects.filter(upload=upload, position__range=(first, first + STEP - 1))
-    drafts = documents.aggregate(files=Count("pk", distinct=True), drafts=Count("drafts"))
-    if not drafts["files"]:
-        return None
+def _standing(documents: QuerySet[Document]) -> dict[str, Any]:
+    """What is stored at a place of an upload."""
+    counts = documents.aggregate(files=Count("pk", distinct=True), drafts=Count("drafts"))
     refusals = Refusal.objects.filter(document__in=documents).order_by("document__position", "part")
     reasons = [
         f"{place}: {reason}" if (place := words.place(line, column)) else reason
         for line, column, reason in refusals.values_list("line", "column", "reason")[:3]
     ]
-    return {"files": drafts["files"], "messages": drafts["drafts"], "refused": refusals.count(), "reasons": reasons}
+    return {"files": counts["files"], "messages": counts["drafts"], "refused": refusals.count(), "reasons": reasons}
 
 
 @needs(PUBLISH)

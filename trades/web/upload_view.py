@@ -10,11 +10,13 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from trades import routes
 from trades.handing_in import REFERENCE
 from trades.models import AuditEntry, Document, Draft, Event, Message, Publication, Refusal, Upload
 from trades.web import upload_rows, words
@@ -31,7 +33,10 @@ STAGES = {
 # The filters of a result: name, word, the outcome they ask for, tone.
 FILTERS = (
     ("waiting", "Waiting to be sent", None, "warn"),
+    ("cancelled", "Cancelled", None, ""),
     ("queued", "In the queue", None, ""),
+    ("away", "Not for us", None, ""),
+    ("swallowed", "Swallowed", None, "warn"),
     ("recorded", "Recorded", Outcome.RECORDED, ""),
     ("quarantined", "Quarantined", Outcome.QUARANTINED, "bad"),
     ("held", "Held", Outcome.HELD, "warn"),
@@ -40,6 +45,11 @@ FILTERS = (
     ("discarded", "Discarded", Outcome.DISCARDED, ""),
     ("not_trades", "Not a trade event", Outcome.REFERENCE, ""),
 )
+# What of the outbox has not come out of a queue of ours, and why not: by the names of filters.
+OUT = ("waiting", "cancelled", "swallowed", "away")
+CANCELLED = Badge("Cancelled", "void", "ban")
+SWALLOWED = Badge("Swallowed by SQS", "warn", "copy")
+AWAY = Badge("Sent", "ok", "send")
 LETTERS = {
     Outcome.RECORDED: "r",
     Outcome.DUPLICATE: "d",
@@ -59,6 +69,9 @@ class Totals:
     documents: int
     messages: int
     waiting: int
+    cancelled: int
+    swallowed: int
+    away: int
     refused: int
     reference: int
     by_outcome: Mapping[str, int]
@@ -69,14 +82,14 @@ class Totals:
         return sum(self.by_outcome.values())
 
     @property
-    def has_arrived(self) -> bool:
-        """Whether every published message has come out of the queue."""
-        return self.arrived >= self.messages
+    def gone(self) -> int:
+        """How many messages no worker of ours will ever get: cancelled, swallowed by SQS, or for the queue of a partner."""
+        return self.cancelled + self.swallowed + self.away
 
     @property
     def settled(self) -> int:
-        """How many messages came out of the queue and wait for nothing more."""
-        return self.arrived - self.by_outcome["quarantined"] - self.by_outcome["held"]
+        """How many messages wait for nothing more."""
+        return self.arrived + self.gone - self.by_outcome["quarantined"] - self.by_outcome["held"]
 
     @property
     def is_settled(self) -> bool:
@@ -86,9 +99,10 @@ class Totals:
     @property
     def counts(self) -> dict[str, int]:
         """Counts by filter."""
-        queued = max(0, self.messages - self.waiting - self.arrived)
+        queued = max(0, self.messages - self.waiting - self.gone - self.arrived)
+        out = {name: getattr(self, name) for name in OUT}
         rest = {"all": self.messages + self.refused + self.reference, "refused": self.refused, "reference": self.reference}
-        return {**self.by_outcome, "waiting": self.waiting, "queued": queued, **rest}
+        return {**self.by_outcome, **out, "queued": queued, **rest}
 
     @property
     def sentence(self) -> str:
@@ -96,7 +110,8 @@ class Totals:
         counts = self.counts
         parts = [words.plural(self.documents, "file"), f"{words.plural(self.messages, 'message')} published"]
         parts += [f"{self.settled:,} settled"] if self.messages else []
-        said = {"waiting": "waiting to be sent", "quarantined": "in quarantine", "held": "held", "refused": "refused"}
+        said = {"waiting": "waiting to be sent", "cancelled": "cancelled", "swallowed": "swallowed by SQS"}
+        said |= {"quarantined": "in quarantine", "held": "held", "refused": "refused"}
         parts += [f"{counts[name]:,} {word}" for name, word in said.items() if counts[name]]
         return ", ".join([*parts, f"{self.reference:,} kept as reference"] if self.reference else parts)
 
@@ -110,6 +125,7 @@ class PublishedMessage:
     part: int
     publication: Publication
     kind: str
+    queue: str
     badge: Badge
     progress: str
     links: list[tuple[str, str]]
@@ -187,7 +203,7 @@ def with_totals(uploads: QuerySet[Upload]) -> QuerySet[Upload]:
         counted_publications=upload_rows.counted(
             publications,
             messages=Count("pk"),
-            waiting=Count("pk", filter=Q(~Exists(_arrived()), state=Publication.State.PENDING)),
+            **{name: Count("pk", filter=Q(~Exists(_arrived())) & condition) for name, condition in _out().items()},
         ),
         counted_outcomes=upload_rows.counted(arrived, **outcomes),
         counted_refusals=upload_rows.counted(
@@ -205,7 +221,7 @@ def totals_of(upload: Upload) -> Totals:
     found: Any = upload
     return Totals(
         **upload_rows.numbers(found.counted_documents, "documents"),
-        **upload_rows.numbers(found.counted_publications, "messages", "waiting"),
+        **upload_rows.numbers(found.counted_publications, "messages", *OUT),
         **upload_rows.numbers(found.counted_refusals, "refused", "reference"),
         by_outcome=upload_rows.numbers(found.counted_outcomes, *(name for name, _, outcome, _ in FILTERS if outcome)),
     )
@@ -266,6 +282,21 @@ def changed_rows(rows: Sequence[Any], seen: str, marks: Mapping[str, str]) -> li
     return [row for row in rows if row.key in changed]
 
 
+def _out() -> dict[str, Q]:
+    """The conditions of OUT, each of which excludes the others."""
+    sent, partners = Q(state=Publication.State.SENT), _partners()
+    return {
+        "waiting": Q(state=Publication.State.PENDING),
+        "cancelled": Q(state=Publication.State.CANCELLED),
+        "swallowed": sent & Q(swallowed=True),
+        "away": sent & Q(swallowed=False, queue__in=partners),
+    }
+
+
+def _partners() -> list[str]:
+    return [name for name in routes.known_queues() if routes.is_partners(name)]
+
+
 def _arrived() -> QuerySet[Message]:
     """The message that came of a publication, which the outer query is about. It may have come although the answer was lost."""
     return Message.objects.filter(publication_id=OuterRef("publication_id"))
@@ -276,10 +307,10 @@ def _publications(upload: Upload, shown: str) -> QuerySet[Publication] | None:
     arrived = _arrived()
     if shown == "all":
         return rows
-    if shown == "waiting":
-        return rows.filter(~Exists(arrived), state=Publication.State.PENDING)
+    if shown in OUT:
+        return rows.filter(~Exists(arrived), _out()[shown])
     if shown == "queued":
-        return rows.filter(~Exists(arrived), state=Publication.State.SENT)
+        return rows.filter(~Exists(arrived), state=Publication.State.SENT).exclude(_out()["swallowed"] | _out()["away"])
     outcome = next((outcome for name, _, outcome, _ in FILTERS if name == shown), None)
     return rows.filter(Exists(arrived.filter(outcome=outcome))) if outcome else None
 
@@ -326,6 +357,7 @@ def _published(publication: Any, events: Sequence[Event], now: datetime) -> Publ
         part=publication.part,
         publication=publication,
         kind=", ".join(name for name in (publication.message_type, document.dialect) if name),
+        queue=publication.queue if publication.queue != settings.TRADES_QUEUE else "",
         badge=badge,
         progress=progress,
         links=links,
@@ -340,8 +372,15 @@ def _standing(publication: Publication, arrived: Mapping[str, Any] | None) -> tu
         return words.OUTCOMES[arrived["outcome"]], _progress(arrived), LETTERS[Outcome(arrived["outcome"])]
     if publication.state == Publication.State.PENDING:
         why = f"{publication.last_error.rstrip('. ')}." if publication.last_error else "Not sent yet."
-        said = f"{why} It stays in the outbox; the relay sends it when the queue answers."
+        then = "tries again until it is sent" if publication.last_error else "sends it"  # be it the queue or S3 that does not answer
+        said = f"{why} It stays in the outbox; the relay {then}."
         return words.WAITING, said, "e" if publication.last_error else "w"
+    if publication.state == Publication.State.CANCELLED:
+        return CANCELLED, "A person cancelled it; it was not sent.", "a"
+    if publication.swallowed:
+        return SWALLOWED, f"{publication.queue} was given the same text within five minutes, and delivers it once.", "b"
+    if publication.queue in _partners():
+        return AWAY, f"To {publication.queue}, which a partner reads.", "p"
     return words.ON_ITS_WAY, "Waiting for a worker to record it.", "s"
 
 

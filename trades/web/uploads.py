@@ -6,18 +6,19 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from trades import foretelling, handing_in, publishing
+from trades import foretelling, handing_in, publishing, routes
 from trades.models import Document, Upload
 from trades.web import keyset, upload_errors, upload_review, upload_view, words
 from trades.web.access import PUBLISH, SEE, needs
 from trades.web.fragments import fragment, nothing_new, wants_fragment
 from trades.web.trade_pages import xml_attachment
-from trades.web.upload_form import UploadForm, placed
+from trades.web.upload_form import UploadForm, form_of, placed
+from trades.web.upload_steps import begin_review, traceparent_of
 
 NEWEST = keyset.Ordering("uploads")
 SIZE = 50
@@ -47,17 +48,17 @@ def uploads(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload_new(request: HttpRequest) -> HttpResponse:
     """Hand in files or pasted XML; the upload's own page then says what each message would do, and asks what to publish."""
-    form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
-    if form.is_bound and form.is_valid():
-        return redirect("upload", _keep_for_review(request, form).pk)
-    return render(request, "trades/upload_new.html", {"form": form, "queue": settings.TRADES_QUEUE}, status=422 if form.errors else 200)
+    with form_of(request) as form:
+        if form.is_bound and form.is_valid():
+            return redirect("upload", _keep_for_review(request, form).pk)
+        queues = routes.known_queues()
+        context = {"form": form, "queue": queues[0] if len(queues) == 1 else "", "holds": settings.TRADES_HOLD}
+        return render(request, "trades/upload_new.html", context, status=422 if form.errors else 200)
 
 
 def _keep_for_review(request: HttpRequest, form: UploadForm) -> Upload:
-    read = handing_in.read(placed(form.documents))
-    user = request.user if request.user.is_authenticated else None
-    upload = handing_in.begin(source=Upload.Source.WEB, user=user, now=timezone.now(), stage=Upload.Stage.REVIEW)
-    handing_in.keep_for_review(upload, read, queue=settings.TRADES_QUEUE)
+    upload = begin_review(request, form.cleaned_data["group"])
+    handing_in.take_for_review(upload, placed(form.documents), now=timezone.now())
     foretelling.check(upload, now=timezone.now())
     return upload
 
@@ -65,7 +66,7 @@ def _keep_for_review(request: HttpRequest, form: UploadForm) -> Upload:
 def publish_form(request: HttpRequest, form: UploadForm, source: Upload.Source) -> Upload:
     """Publish what a valid form carries at once; what can't be published is said on the next page."""
     user = request.user if request.user.is_authenticated else None
-    upload = publishing.publish(placed(form.documents), source=source, user=user, clock=timezone.now)
+    upload = publishing.publish(placed(form.documents), source=source, user=user, clock=timezone.now, traceparent=traceparent_of(request))
     if refused := upload.documents.filter(refusals__isnull=False).distinct().count():
         was = "was" if refused == 1 else "were"
         messages.warning(request, f"{words.plural(refused, 'file')} {was} refused, whole or in part; the reasons are below.")
@@ -93,10 +94,10 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
 
 @needs(SEE)
 @require_safe
-def document_original(request: HttpRequest, pk: int, document_pk: int) -> HttpResponse:
+def document_original(request: HttpRequest, pk: int, document_pk: int) -> HttpResponseBase:
     """The exact bytes that were handed in, to save."""
-    document = get_object_or_404(Document, pk=document_pk, upload=pk)
-    return xml_attachment(bytes(document.content), document.name)
+    document = get_object_or_404(Document.objects.select_related("payload"), pk=document_pk, upload=pk)
+    return xml_attachment(document.payload or bytes(document.content), document.name)
 
 
 @needs(SEE)
@@ -108,6 +109,6 @@ def errors_csv(request: HttpRequest, pk: int) -> HttpResponse:
 
 @needs(SEE)
 @require_safe
-def sample(request: HttpRequest) -> HttpResponse:
+def sample(request: HttpRequest) -> HttpResponseBase:
     """A small valid document, to save and hand in."""
     return xml_attachment(SAMPLE.read_bytes(), SAMPLE_NAME)

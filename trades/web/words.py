@@ -87,6 +87,7 @@ OUTCOMES: dict[str, Badge] = {
 REPLAYED = Badge("Replayed", "ok", "rotate-ccw")
 WAITING = Badge("Waiting to be sent", "warn", "clock")
 ON_ITS_WAY = Badge("In the queue", "info", "send")
+CANCELLED = Badge("Cancelled", "void", "ban")
 REFUSED = Badge("Refused", "bad", "circle-x")
 REFERENCE = OUTCOMES["REFERENCE"]
 # Beside those of badges, what pages point at again and again.

@@ -31,7 +31,11 @@ class XmlView:
     """The lines shown, and a sentence when they are not all."""
 
     lines: list[Line]
-    note: str = ""
+    note: str | SafeString = ""
+
+    def has(self, line: int | None) -> bool:
+        """Whether the line is among those shown."""
+        return line is not None and bool(self.lines) and self.lines[0].number <= line <= self.lines[-1].number
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,11 @@ def xml_view(text: str, *, marked: int | None = None) -> XmlView:
     shown = "\n".join(lines[first - 1 : first - 1 + SHOWN_LINES])[:SHOWN_CHARACTERS]
     note = f"The message has {len(lines):,} lines. These are lines {first:,} to {first + shown.count(chr(10)):,}; download it to see all."
     return XmlView(_lines([escape(line) for line in shown.split("\n")], first, marked), note)
+
+
+def start_view(text: str, note: str | SafeString, *, marked: int | None = None) -> XmlView:
+    """The start of a document as plain lines: it may end within a comment, which can't be highlighted. `note` says what it is."""
+    return XmlView(_lines([escape(line) for line in text.split("\n")], 1, marked), note)
 
 
 def excerpt(content: bytes, line: int, column: int | None) -> Excerpt | None:

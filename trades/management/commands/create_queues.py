@@ -1,14 +1,15 @@
-"""Create or verify the queue and its dead-letter queue."""
+"""Create or verify the queues, their dead-letter queue and the bucket for payloads."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from trades import queues, sqs
+from trades import queues, routes, sqs, storage
+from trades.queues import Outcome, Wishes
 
 DIFFERS = 3
 
@@ -17,29 +18,98 @@ class Command(BaseCommand):
     """`manage.py create_queues`: see help."""
 
     help = (
-        "Create the FIFO queue and its dead-letter queue with the attributes the portal needs. Existing queues are not changed: what "
-        "differs is listed, and the exit status is then 3."
+        "Create the FIFO queues and the dead-letter queue they share with the attributes the portal needs, and on request the bucket for "
+        "payloads. What exists is not changed without --apply: each difference is explained, and the exit status is then 3."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""
-        parser.add_argument("--queue", default=settings.TRADES_QUEUE, help="queue name, ending in .fifo (default %(default)s)")
-        parser.add_argument("--dead-letter-queue", default=settings.TRADES_DEAD_LETTER_QUEUE, help="its name (default %(default)s)")
+        parser.add_argument(
+            "--queue",
+            action="append",
+            metavar="NAME",
+            help="a queue, ending in .fifo; may be repeated (default: those we consume here)",
+        )
+        parser.add_argument(
+            "--dead-letter-queue",
+            default=settings.TRADES_DEAD_LETTER_QUEUE,
+            metavar="NAME",
+            help="which they share (default %(default)s)",
+        )
+        parser.add_argument(
+            "--bucket",
+            metavar="NAME",
+            help="this bucket too, for payloads: no public access, deleted when no message needs them",
+        )
+        parser.add_argument(
+            "--no-high-throughput",
+            action="store_false",
+            dest="high_throughput",
+            help="leave high-throughput mode as it is; a new queue is then limited to 300 calls a second",
+        )
+        parser.add_argument(
+            "--kms-key", default="", metavar="KEY", help="encrypt the queues with this KMS key (id, alias/... or ARN), not one of SQS"
+        )
+        parser.add_argument(
+            "--tag", action="append", default=[], type=_tag, metavar="KEY=VALUE", help="tag what is created; may be repeated"
+        )
+        parser.add_argument("--apply", action="store_true", help="change what differs")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be created or changed, and change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Dead-letter queue first, since the queue names it."""
+        """Dead-letter queue first, since the queues name it."""
+        wishes = Wishes(
+            high_throughput=options["high_throughput"],
+            kms_key=options["kms_key"],
+            tags=dict(options["tag"]),
+            apply=options["apply"],
+            dry_run=options["dry_run"],
+        )
+        names = list(dict.fromkeys(options["queue"] or _queues_here()))
         try:
-            sqs.check_name(options["queue"])
-            dead_letter, differs = self._ensure(options["dead_letter_queue"], None)
-            _, more = self._ensure(options["queue"], dead_letter.attributes()["QueueArn"])
+            outcomes = queues.ensure_queues(names, options["dead_letter_queue"], wishes)
+            if options["bucket"]:
+                outcomes.append(storage.ensure_bucket(options["bucket"], wishes))
         except sqs.QueueError as error:
             raise CommandError(str(error)) from None
-        if differs or more:
-            raise CommandError("Some attributes differ from what the portal needs, see above. Change them.", returncode=DIFFERS)
+        for outcome in outcomes:
+            self._tell(outcome, options["dry_run"])
+        if any(outcome.differs for outcome in outcomes):
+            raise CommandError(
+                "Some attributes differ from what the portal needs, see above. Change them, or let `create_queues --apply` do it.",
+                returncode=DIFFERS,
+            )
 
-    def _ensure(self, name: str, dead_letter_arn: str | None) -> tuple[sqs.Queue, bool]:
-        queue, created, differences = queues.ensure_queue(name, dead_letter_arn)
-        self.stdout.write(f"{name}: {'created' if created else 'exists'} at {queue.url}")
-        for attribute, (found, wanted) in differences.items():
-            self.stdout.write(f"  {attribute} is {found}, should be {wanted}")
-        return queue, bool(differences)
+    def _tell(self, outcome: Outcome, is_dry: bool) -> None:
+        at = {"": "", "not created": " behind"}.get(outcome.done if outcome.place else "", " at")
+        self.stdout.write(f"{outcome.name}: {outcome.done}{at} {outcome.place}".rstrip())
+        if is_dry and outcome.done == "would be created":
+            for attribute, value in outcome.wanted.items():
+                self.stdout.write(f"  {attribute}: {value}")
+        if outcome.done == "changed":
+            for difference in outcome.differences:
+                self.stdout.write(f"  {difference.told('was {}, has been set to {}')}")
+            return
+        for difference in outcome.differences:
+            if difference.is_wrong:
+                self.stdout.write(f"  {difference.told()}: {difference.why}.")
+                self.stdout.write(f"    {difference.fix}")
+        if silent := [each.attribute for each in outcome.differences if not each.is_wrong]:
+            self.stdout.write(f"  {', '.join(silent)}: {queues.NOT_REPORTED} by {sqs.broker_name()}, so nothing is known to be wrong")
+
+
+def _queues_here() -> list[str]:
+    """The queues that we consume and that are in this account and region, by the names they have there."""
+    defined = routes.in_use().queues
+    return [
+        (name in defined and defined[name].queue) or name
+        for name in routes.known_queues()
+        if name not in defined or (defined[name].place == sqs.HERE and not defined[name].partner)
+    ]
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ArgumentTypeError(f"{text!r} is no tag: write KEY=VALUE, such as desk=rates")
+    return key, value

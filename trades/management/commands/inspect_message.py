@@ -8,15 +8,19 @@ import sys
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from trades import dialects
-from trades.messages import MappingError, Registry, inspection
+from trades.messages import LargeText, MappingError, MessageRefused, Registry, inspection, write_text
 from trades.messages.inspection import Facts
+from trades.messages.large import HELD
 from trades.messages.registry import read_dialect
 
 
@@ -88,16 +92,24 @@ def _files(names: list[str]) -> Iterator[tuple[str, Path | None]]:
 def _inspected(name: str, path: Path | None, registry: Registry) -> Facts:
     most = settings.TRADES_MAX_DOCUMENT_BYTES
     try:
-        if path is None:
-            document = sys.stdin.buffer.read(most + 1)
-        else:
-            with path.open("rb") as file:
-                document = file.read(most + 1)
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("rb")) if path else sys.stdin.buffer
+            document = _document(file, most, stack)
+            return inspection.inspect(document, name, registry=registry, max_bytes=most)
+    except MessageRefused as refusal:
+        return inspection.unreadable(name, refusal.message, refusal.code)
     except OSError as error:
         return inspection.unreadable(name, f"The file can't be read: {error.strerror}.")
-    if len(document) > most:
-        return inspection.unreadable(name, f"The document has more than {most:,} bytes, the most that is taken. Split it.", "too-large")
-    return inspection.inspect(document, name, registry=registry, max_bytes=most)
+
+
+def _document(file: BinaryIO, most: int, stack: ExitStack) -> bytes | LargeText:
+    """What the file holds; what is too large for memory is a temporary file as long as the stack is open."""
+    head = file.read(min(HELD, most) + 1)
+    if len(head) <= min(HELD, most):
+        return head
+    folder = stack.enter_context(TemporaryDirectory())
+    pieces = chain([head], iter(lambda: file.read(HELD), b""))
+    return write_text(pieces, Path(folder) / "document.xml", max_bytes=most)
 
 
 def _lines(facts: Facts) -> Iterator[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,20 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import Progress
 
-from trades import messages, quarantine, rehearsal
+from trades import messages, payloads, quarantine, rehearsal, sqs
+from trades.management import message_words
 from trades.management.arguments import at_least, command_line
 from trades.management.database import require_database
 from trades.messages.facts import MessageRefused
 from trades.messages.values import shorten
-from trades.models import AuditEntry, Event, Hold, Message
+from trades.models import AuditEntry, Hold, Message
 from trades.quarantine import Actor, Result
 
 SETTLE = "trades.settle"
 COLUMNS = "{:>8}  {:>9}  {:<20}  {:<24}  {:<24}  {:>7}  {}"
 HEADING = ("id", "age", "code", "group", "trade", "waiting", "state")
 MANY = 20
-MOST_EVENTS = 3  # of one message that are named
-WIDTH = 100  # characters of a line of a message around the place of its fault
 HEAVY = ("body", "attributes")
-KEPT = {
-    Message.Outcome.QUARANTINED: "open",
-    Message.Outcome.HELD: "held",
-    Message.Outcome.DISCARDED: "discarded",
-    Message.Outcome.CORRECTED: "corrected",
-}
 Outcome = Message.Outcome
 
 
@@ -82,12 +75,12 @@ class Command(BaseCommand):
             nothing += _with_code(options["code"])
         waiting, now = _waiting(rows), timezone.now()
         if options["as_json"]:
-            self._write_json([_facts(row, waiting[row.pk]) for row in rows])
+            self._write_json([message_words.facts_of(row, waiting[row.pk]) for row in rows])
             return
         if not rows:
             self.stdout.write(f"{nothing}.")
             return
-        for values in (HEADING, *(_columns(row, waiting[row.pk], now) for row in rows)):
+        for values in (HEADING, *(message_words.columns_of(row, waiting[row.pk], now) for row in rows)):
             self.stdout.write(COLUMNS.format(*values).rstrip())
         if len(rows) == options["limit"]:
             self.stdout.write(f"These are the newest {len(rows):,}; --limit shows more.")
@@ -98,15 +91,16 @@ class Command(BaseCommand):
         audit = list(AuditEntry.objects.filter(message=row).select_related("user").order_by("id"))
         if options["as_json"]:
             entries = [{"at": e.at.isoformat(), "who": quarantine.who(e), "action": e.action, "note": e.note} for e in audit]
-            self._write_json(_facts(row, waiting) | {"audit": entries, "body": row.body})
+            body = {"body": row.body} if row.payload_id is None else {"body_start": payloads.start_of(row, message_words.START)}
+            self._write_json(message_words.facts_of(row, waiting) | {"audit": entries} | body)
             return
-        for label, text in _told(row, waiting):
+        for label, text in message_words.told(row, waiting):
             self.stdout.write(f"{label:<16}{text}")
-        for line in _excerpt(row):
+        for line in message_words.excerpt(row):
             self.stdout.write(line)
         for entry in audit:
             note = f": {shorten(entry.note, 300)}" if entry.note else ""
-            self.stdout.write(f"{_time(entry.at)}  {quarantine.who(entry)}  {entry.action}{note}")
+            self.stdout.write(f"{message_words.time_of(entry.at)}  {quarantine.who(entry)}  {entry.action}{note}")
 
     def _write_json(self, value: object) -> None:
         self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))
@@ -138,6 +132,7 @@ class Command(BaseCommand):
 
     def _correct(self, options: dict[str, Any]) -> None:
         actor, reason, row = _actor(options["as_user"]), options["reason"], _find(options["id"])
+        _refuse_large(row)
         text = _text_of(options["file"])
         if options["dry_run"]:
             self._rehearse(row, text)
@@ -170,9 +165,11 @@ class Command(BaseCommand):
                     raise result
                 failed += isinstance(result, Exception) or bool(result.still)
                 recorded += 0 if isinstance(result, Exception) else result.recorded
-                self.stdout.write(f"{row.pk}  {_became(row, result, done)}")
+                self.stdout.write(f"{row.pk}  {message_words.became(row, result, done)}")
                 progress.advance(task)
-        self.stdout.write(f"{len(rows) - failed:,} of {len(rows):,} {done}; {_plural(recorded, 'message')} went into the history.")
+        self.stdout.write(
+            f"{len(rows) - failed:,} of {len(rows):,} {done}; {message_words.plural(recorded, 'message')} went into the history."
+        )
         if failed:
             raise CommandError(f"{failed:,} of {len(rows):,} could not be settled. The lines above say why.")
 
@@ -188,7 +185,9 @@ def _add_list(parser: ArgumentParser) -> None:
 
 def _add_show(parser: ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object, with the text of the message")
+    parser.add_argument(
+        "--json", action="store_true", dest="as_json", help="one JSON object, with the text of the message (the start of a large one)"
+    )
 
 
 def _add_replay(parser: ArgumentParser) -> None:
@@ -292,107 +291,27 @@ def _waiting(rows: Sequence[Message]) -> dict[int, int]:
     return dict.fromkeys((row.pk for row in rows), 0) | {hold.message_id: counts.get((hold.queue, hold.group_id), 0) for hold in holds}
 
 
+def _refuse_large(row: Message) -> None:
+    """Raises CommandError for a message whose text is not corrected but handed in anew."""
+    if row.payload_id is not None:
+        raise CommandError(
+            f"Message {row.pk} has {row.size:,} bytes, and a text of more than {sqs.MAX_MESSAGE_BYTES:,} is not corrected in its place. "
+            f"Download it from its page, correct it, publish the file with `manage.py publish_trades`, and discard the message."
+        )
+
+
 def _text_of(file: str) -> str:
+    """The text of a file. Raises CommandError for one that can't be read, and for more than a message of the queue may have."""
+    most = sqs.MAX_MESSAGE_BYTES
     try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as source:
+            content = source.read(most + 1)
+        if len(content) > most:
+            raise CommandError(
+                f"{file}: it has more than {most:,} bytes. Publish it with `manage.py publish_trades`, and discard the message."
+            )
         return messages.to_text(content)
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror or error}. Give a file that can be read.") from None
     except MessageRefused as refusal:
         raise CommandError(f"{file}: {refusal}") from None
-
-
-# Words
-
-
-def _state(row: Message) -> str:
-    return KEPT.get(Outcome(row.outcome)) or ("replayed" if row.settled_at else row.get_outcome_display().lower())
-
-
-def _facts(row: Message, waiting: int) -> dict[str, Any]:
-    names = ("id", "message_id", "queue", "group_id", "sequence_number", "code", "reason", "line", "column", "element", "repeats")
-    moments = {name: (moment := getattr(row, name)) and moment.isoformat() for name in ("received_at", "sent_at", "settled_at")}
-    links = {"trade_id": row.stated_trade_id, "conflicts_with": row.conflicts_with_id, "via_dead_letter": row.via_dead_letter}
-    return {name: getattr(row, name) for name in names} | moments | links | {"waiting": waiting, "state": _state(row)}
-
-
-def _columns(row: Message, waiting: int, now: datetime) -> tuple[object, ...]:
-    group, trade = shorten(row.group_id, 24), shorten(row.stated_trade_id or "-", 24)
-    return row.pk, _age(now - row.received_at), row.code or "-", group, trade, waiting, _state(row)
-
-
-def _age(age: timedelta) -> str:
-    minutes = max(0, int(age.total_seconds()) // 60)
-    hours, days = minutes // 60, minutes // 1440
-    if days:
-        return f"{days} d {hours % 24} h"
-    return f"{hours} h {minutes % 60} m" if hours else f"{minutes} m"
-
-
-def _told(row: Message, waiting: int) -> Iterator[tuple[str, str]]:
-    """What there is to know of a message, as label and text."""
-    yield "message", f"{row.pk}  {row.message_id}"
-    yield "state", _state(row) + (f" since {_time(row.settled_at)}" if row.settled_at else "")
-    yield "queue", f"{row.queue}, group {row.group_id}, sequence number {row.sequence_number.lstrip('0') or '-'}"
-    yield "received", f"{_time(row.received_at)}, {_plural(row.receive_count, 'time')}, then {row.repeats:,} more without effect"
-    if row.message_type or row.dialect:
-        yield "read as", ", ".join(name for name in (row.message_type, row.dialect) if name)
-    if row.stated_trade_id:
-        yield "trade", row.stated_trade_id
-    if row.via_dead_letter:
-        yield "dead letter", "SQS had given up delivering it; later messages of its group may have been recorded before it"
-    if row.conflicts_with_id:
-        yield "conflicts with", f"message {row.conflicts_with_id}, of the same publication"
-    if row.corrects_id:
-        yield "corrects", f"message {row.corrects_id}"
-    for pk in row.corrections.values_list("pk", flat=True):
-        yield "corrected by", f"message {pk}"
-    if events := _events(row if row.outcome != Outcome.CORRECTED else row.corrections.first()):
-        yield "recorded as", events
-    yield "blocks", _plural(waiting, "message") + " behind it" if waiting else "nothing"
-    if row.reason:
-        place = ", ".join(f"{name} {at}" for name, at in (("line", row.line), ("column", row.column)) if at is not None)
-        yield "reason", f"{row.code}: {place + ': ' if place else ''}{row.reason}"
-
-
-def _excerpt(row: Message) -> Iterator[str]:
-    """The line of the text that the fault is in, cut around the column, with a caret under it."""
-    lines = row.body.split("\n")
-    if row.line is None or not 1 <= row.line <= len(lines):
-        return
-    text = "".join(character if character.isprintable() else " " for character in lines[row.line - 1])
-    at = min(max(row.column or 1, 1), len(text) + 1) - 1
-    start = max(0, at - WIDTH * 2 // 3)
-    label = f"{row.line:>6} | "
-    yield label + text[start : start + WIDTH]
-    if row.column:
-        yield " " * (len(label) + at - start) + "^"
-
-
-def _became(row: Message, result: Result | Exception, done: str) -> str:
-    if isinstance(result, Message.DoesNotExist):
-        return "is not there any more."
-    if isinstance(result, Exception):
-        return f"failed: {result}"
-    if result.still:
-        return f"refused again: {result.still}"
-    events = _events(result.correction or row)
-    by = f" by message {result.correction.pk}" if result.correction else ""
-    return f"{done}{by}{events and ': ' + events}" + (f", {result.recorded:,} recorded" if result.recorded else "")
-
-
-def _events(row: Message | None) -> str:
-    """The events that a message brought: "event 3 of T-1", "" without any."""
-    if row is None:
-        return ""
-    events = Event.objects.filter(message=row).order_by("id").select_related("trade")[: MOST_EVENTS + 1]
-    named = [f"event {event.position} of {event.trade.trade_id}" for event in events]
-    return ", ".join([*named[:MOST_EVENTS], "and further ones"] if len(named) > MOST_EVENTS else named)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -17,7 +17,7 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import Progress
 
-from trades import history, quarantine
+from trades import quarantine, rereading
 from trades.management.arguments import command_line
 from trades.management.database import require_database
 from trades.messages.facts import MessageRefused
@@ -28,7 +28,8 @@ UNKNOWN = "unknown-dialect"
 REFERENCE = "reference"
 CODES = (
     *(UNKNOWN, "several-documents", "no-trade-id", "not-an-event", "invalid-field", "schema", "mapping-error"),
-    *("not-storable", "too-large", "forbidden-construct", "not-well-formed", "dead-letter", REFERENCE),
+    *("not-storable", "too-large", "forbidden-construct", "not-well-formed", "dead-letter", "handler-refused", REFERENCE),
+    *("payload-missing", "payload-unread", "payload-bucket", "payload-too-large", "payload-differs", "payload-not-text"),
 )
 CHUNK = 200
 MANY = 20
@@ -102,7 +103,13 @@ class Command(BaseCommand):
                 progress.advance(task)
 
     def _reprocess(self, message: Message) -> None:
-        judgement = history.judge(message.body)
+        try:
+            self._read_again(message)
+        except ValueError as error:  # a text, be it that of one behind it, can't be had just now
+            self._tell(message, "could not be read now", 0, str(error))
+
+    def _read_again(self, message: Message) -> None:
+        judgement = rereading.again(message, now=timezone.now())[0]
         if isinstance(judgement, MessageRefused):
             if not self.is_dry and message.outcome == Outcome.QUARANTINED and _is_news(message, judgement):
                 self._replay(message)

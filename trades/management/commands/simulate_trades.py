@@ -1,10 +1,14 @@
-"""Fill a database with made-up trades."""
+"""Made-up trades: published like any others, or written straight into the database."""
 
 from __future__ import annotations
 
+import random
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -15,59 +19,129 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trades import history
-from trades.management.arguments import at_least
+from trades import history, routes, sqs
+from trades.management.arguments import at_least, between
 from trades.management.database import require_database
-from trades.models import Trade
-from trades.simulator import recording, stories
+from trades.models import Publication, Trade
+from trades.simulator import live, recording, stories
+from trades.simulator.day import DIALECTS, MOST_SEED, Day, close_of, count, documents
 from trades.simulator.direct import Writer
 from trades.simulator.stories import Plan
+from trades.stopping import stop_on_signals
 
-LINE_EVERY = 100_000  # messages
+LINE_EVERY, LIVE_LINE_EVERY = 100_000, 1_000  # messages
 LONG_BATCH = 200
+
+
+DIRECT_ONLY, LIVE_ONLY = ("events", "long", "add"), ("rate", "bad_share", "dialect", "queue")
+DIRECT_TRADES, LIVE_TRADES, LIVE_RATE, LIVE_BAD, LIVE_DIALECT = 2_000, 200, 10.0, 0.01, "mixed"
 
 
 class Command(BaseCommand):
     """`manage.py simulate_trades`: see help."""
 
     help = (
-        "Fill the database with made-up trades and their history over the last 30 days: test data, to try the portal and to measure it. "
-        "Refused where PRODUCTION is on, and where there are trades already unless --add is given. No worker should run meanwhile."
+        "Publish a made-up day of trades through outbox, queue and worker, at a steady rate: test data, to see the portal at work. With "
+        "--direct instead, fill the database with the history of the last 30 days, to measure it. Refused where PRODUCTION is on."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How much, and how."""
-        parser.add_argument("--trades", type=at_least(1), default=2_000, metavar="N", help="how many trades (default %(default)s)")
-        parser.add_argument("--events", type=at_least(1), metavar="M", help="how many events in all (default: 5 per trade)")
-        parser.add_argument("--direct", action="store_true", help="write the rows straight into the database; there is no other way yet")
-        parser.add_argument("--seed", type=at_least(0), default=1, metavar="S", help="same seed, same history (default %(default)s)")
-        parser.add_argument("--long", type=at_least(0), default=0, metavar="K", help="one more trade, of K events, recorded last")
-        parser.add_argument("--add", action="store_true", help="add to the trades that are there")
+        parser.add_argument(
+            "--trades", type=at_least(1), metavar="N", help=f"how many trades (default {LIVE_TRADES}; with --direct {DIRECT_TRADES:,})"
+        )
+        parser.add_argument("--seed", type=between(0, MOST_SEED), metavar="S", help="same seed, same messages (default: a new one)")
+        live = parser.add_argument_group("published")
+        live.add_argument("--rate", type=_rate, metavar="R", help=f"messages a second, 0 as fast as it goes (default {LIVE_RATE:g})")
+        live.add_argument("--bad-share", type=_share, metavar="X", help=f"of messages that can't be read, 0 to 1 (default {LIVE_BAD})")
+        live.add_argument("--dialect", choices=DIALECTS, help="of the messages (default mixed)")
+        live.add_argument("--queue", help="queue name, ending in .fifo (default: as for any document)")
+        direct = parser.add_argument_group("written straight into the database")
+        direct.add_argument("--direct", action="store_true", help="write the rows themselves; no worker should run meanwhile")
+        direct.add_argument("--events", type=at_least(1), metavar="M", help="how many events in all (default: 5 per trade)")
+        direct.add_argument("--long", type=at_least(0), metavar="K", help="one more trade, of K events, recorded last")
+        direct.add_argument("--add", action="store_true", default=None, help="add to the trades that are there")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Check that it may be done, then write."""
+        """Check that it may be done, then do it."""
         if settings.PRODUCTION:
             raise CommandError("PRODUCTION is on, and this makes up trades. Use it on a database for tests.")
-        if not options["direct"]:
-            raise CommandError("Add --direct: writing the rows straight into the database is the only way there is yet.")
-        events = options["events"] or 5 * options["trades"]
-        if events < options["trades"]:
-            raise CommandError(f"{events:,} events are too few for {options['trades']:,} trades: each has one at least. Raise --events.")
+        for name in LIVE_ONLY if options["direct"] else DIRECT_ONLY:
+            if options.get(name) is not None:
+                raise CommandError(f"--{name.replace('_', '-')} goes {'without' if options['direct'] else 'with'} --direct.")
         require_database()
         try:
-            self._run(options, events)
+            self._direct(options) if options["direct"] else self._live(options)
         except DatabaseError as error:
-            raise CommandError(f"Stopped: {str(error).strip()}. What was written before stays. Is a worker running?") from None
+            raise CommandError(f"Stopped: {str(error).strip()}. What was written before stays.") from None
         except KeyboardInterrupt:
             raise CommandError("Interrupted. What was written before stays.", returncode=130) from None
 
-    def _run(self, options: dict[str, Any], events: int) -> None:
+    # Through outbox, queue and worker
+
+    def _live(self, options: dict[str, Any]) -> None:
+        now, seed = timezone.now(), options["seed"]
+        if seed is None:
+            seed = random.randrange(MOST_SEED)  # noqa: S311 - made up, not secret
+        bad = LIVE_BAD if options.get("bad_share") is None else options["bad_share"]
+        rate = LIVE_RATE if options.get("rate") is None else options["rate"]
+        day = Day(options["trades"] or LIVE_TRADES, close_of(now), seed, bad, options.get("dialect") or LIVE_DIALECT)
+        self._check_queue(options.get("queue"))
+        self.stdout.write(f"Publishing {day.trades:,} made-up trades of {day.now:%d %b %Y}, seed {seed}.")
+        if Trade.objects.filter(trade_id__in={handed.trade_id for handed in islice(documents(day), 20)}).exists():
+            self.stdout.write("This seed was published before: its messages will be taken for what they repeat. Choose another --seed.")
+        started = time.monotonic()
+        with stop_on_signals() as stop, self._counting(count(day), LIVE_LINE_EVERY, "published") as done:
+            published = live.publish(day, rate=rate, queue=options.get("queue"), clock=timezone.now, stop=stop, done=done)
+        seconds = max(time.monotonic() - started, 0.001)
+        self.stdout.write(
+            f"{published.documents:,} messages of {len(published.trades):,} trades published in {seconds:.1f} s, {published.bad:,} of them "
+            f"unreadable. Again the same: {_again(day)}."
+        )
+        waiting = Publication.objects.unsent().filter(document__upload=published.upload).count()
+        if waiting:
+            words = "waits in the outbox for relay_publications" if waiting == 1 else "wait in the outbox for relay_publications"
+            self.stdout.write(f"{waiting:,} {words}{f': {published.problem}' if published.problem else '.'}")
+
+    def _check_queue(self, name: str | None) -> None:
+        try:
+            routes.open_queue(name or settings.TRADES_QUEUE)
+        except sqs.QueueError as error:
+            raise CommandError(str(error)) from None
+
+    @contextmanager
+    def _counting(self, total: int, every: int, word: str) -> Iterator[Callable[[int], None]]:
+        """Progress on a terminal, a line now and then elsewhere; gives what to call with how many messages are done."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        written = 0
+        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task("Messages", total=total)
+
+            def done(count: int) -> None:
+                nonlocal written
+                if not sys.stderr.isatty() and (written + count) // every > written // every:
+                    self.stdout.write(f"{(written + count) // every * every:,} messages {word}")
+                    self.stdout.flush()
+                written += count
+                progress.update(task, completed=min(written, total))
+
+            yield done
+
+    # Straight into the database
+
+    def _direct(self, options: dict[str, Any]) -> None:
+        trades = options["trades"] or DIRECT_TRADES
+        events = options["events"] or 5 * trades
+        if events < trades:
+            raise CommandError(f"{events:,} events are too few for {trades:,} trades: each has one at least. Raise --events.")
         last = Trade.objects.aggregate(last=Max("pk"))["last"]
         if last is not None and not options["add"]:
             raise CommandError("There are trades in this database. Use --add to add to them, or another database (DATABASE_URL).")
-        plan = Plan(options["trades"], events, timezone.now(), settings.TRADES_QUEUE, options["seed"], (last or 0) + 1)
+        seed = 1 if options["seed"] is None else options["seed"]
+        plan = Plan(trades, events, timezone.now(), settings.TRADES_QUEUE, seed, (last or 0) + 1)
         started, writer = time.monotonic(), Writer()
-        self._write(plan, writer)
+        with self._counting(plan.events, LINE_EVERY, "written") as done:
+            writer.write(stories.told(plan), done)
         if options["long"]:
             self._record_long(plan, options["long"])
         if connection.vendor == "postgresql":
@@ -79,22 +153,6 @@ class Command(BaseCommand):
             f"second, from {len(writer.templates)} recorded shapes."
         )
 
-    def _write(self, plan: Plan, writer: Writer) -> None:
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        written = 0
-        with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("Messages", total=plan.events)
-
-            def done(count: int) -> None:
-                nonlocal written
-                if not sys.stderr.isatty() and (written + count) // LINE_EVERY > written // LINE_EVERY:
-                    self.stdout.write(f"{(written + count) // LINE_EVERY * LINE_EVERY:,} messages written")
-                written += count
-                progress.update(task, completed=min(written, plan.events))
-
-            writer.write(stories.told(plan), done)
-
     def _record_long(self, plan: Plan, events: int) -> None:
         """One long history, recorded in batches as a worker does it."""
         story = stories.long_story(plan, plan.first + plan.trades, events)
@@ -104,3 +162,30 @@ class Command(BaseCommand):
                 recording.make_message(story, step, start + step)
             batch = [recording.received(story, step) for step in steps]
             history.record(batch, now=recording.moment(story, steps[-1], stories.At.RECORDED))
+
+
+def _again(day: Day) -> str:
+    """The options that publish the same messages again."""
+    bad = "" if day.bad_share == LIVE_BAD else f" --bad-share {day.bad_share}"
+    dialect = "" if day.dialect == LIVE_DIALECT else f" --dialect {day.dialect}"
+    return f"--seed {day.seed} --trades {day.trades}{bad}{dialect}"
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= 100_000:
+        raise ArgumentTypeError(f"{text!r} is no rate: give messages a second, 0 for as fast as it goes.")
+    return rate
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError(f"{text!r} is no share: give a number from 0 to 1, such as 0.02.")
+    return share

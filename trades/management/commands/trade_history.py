@@ -204,7 +204,9 @@ def _facts(event: Event) -> dict[str, Any]:
 def _for_json(facts: dict[str, Any]) -> dict[str, Any]:
     event = facts.pop("event")
     message = event.message
-    transport = {name: getattr(message, name) for name in ("message_id", "group_id", "sequence_number")} | {"sha256": message.body_sha256}
+    transport = {name: getattr(message, name) for name in ("queue", "message_id", "group_id", "sequence_number", "size")} | {
+        "sha256": message.body_sha256
+    }
     moments = {name: facts[name] and facts[name].isoformat() for name in ("event_time", "recorded_at")}
     return facts | {name: getattr(event, name) for name in FACTS} | moments | transport
 

@@ -9,8 +9,8 @@
   const PASTED = "pasted.xml";
   const part = (name) => form.querySelector(`[data-${name}]`);
   const [section, list, bar, overall, trouble] = [document.getElementById("sending"), part("list"), part("bar"), part("overall"), part("trouble")];
-  const pasted = form.elements.pasted;
-  const most = { bytes: Number(form.dataset.mostBytes), together: Number(form.dataset.mostTogether), files: Number(form.dataset.mostFiles) };
+  const [pasted, group] = [form.elements.pasted, form.elements.group];
+  const most = { bytes: Number(form.dataset.mostBytes), together: Number(form.dataset.mostTogether), files: Number(form.dataset.mostFiles), pasted: Number(form.dataset.mostPasted) };
   const entries = [];
   let upload = null; // the addresses of its steps, once it has begun
   let beginning = null;
@@ -44,12 +44,22 @@
     refresh();
   }
 
+  function lookAgain() {
+    if (upload || beginning) return; // it has begun with the group that was named then
+    for (const entry of entries.filter(is("left-out"))) {
+      const said = problemOf(entry.name, entry.file);
+      update(entry, said ? "left-out" : "chosen", said);
+      if (!said) compare(entry);
+    }
+    refresh();
+  }
+
   function problemOf(name, file) {
     const isZip = /\.zip$/i.test(name);
-    if (!isZip && !/\.xml$/i.test(name)) return "Left out: neither .xml nor .zip";
+    if (!isZip && !/\.xml$/i.test(name) && !group.value.trim()) return "Left out: neither .xml nor .zip; name a message group first to publish it as it is";
     if (!file.size) return "Left out: the file is empty";
     const limit = isZip ? most.together : most.bytes;
-    if (file.size > limit) return `Left out: larger than ${size(limit)}`;
+    if (file.size > limit) return `Left out: ${isZip ? "a zip" : "a document"} may have ${size(limit)}; split it`;
     if (entries.some((other) => other.name === name && other.size === file.size && other.state !== "left-out")) return "Left out: it is in the list already";
     return "";
   }
@@ -156,13 +166,18 @@
 
   async function begin() {
     if (upload) return upload;
-    beginning ??= ask(form.dataset.begin).then((steps) => (upload = steps)).finally(() => { beginning = null; });
+    beginning ??= ask(form.dataset.begin, { group: group.value.trim() }).then((steps) => (upload = steps)).finally(() => { beginning = null; });
     return beginning;
   }
 
   async function send() {
     complain("");
     const chosen = entries.filter(is("chosen"));
+    group.setAttribute("aria-invalid", String(group.validity.patternMismatch));
+    if (group.validity.patternMismatch) {
+      group.focus();
+      return complain("The message group may have up to 128 letters and digits without accents and punctuation marks, and no spaces.");
+    }
     if (chosen.length > most.files) return complain(`${chosen.length} files are chosen, and one upload takes ${most.files}. Remove some.`);
     for (const entry of chosen) {
       entry.position ??= ++positions;
@@ -313,6 +328,8 @@
   form.querySelector("#id_xml_files").tabIndex = -1;
   for (const shown of form.querySelectorAll(".js")) shown.hidden = false;
   const area = part("drop");
+  group.addEventListener("input", lookAgain);
+
   area.addEventListener("dragover", (event) => { event.preventDefault(); area.classList.add("over"); });
   area.addEventListener("dragleave", () => area.classList.remove("over"));
   area.addEventListener("drop", async (event) => {
@@ -331,7 +348,12 @@
   form.addEventListener("submit", (event) => {
     if (pasted.value.trim()) {
       const text = pasted.value;
-      const entry = { name: PASTED, text, size: new Blob([text]).size, state: "chosen", said: "", sent: 0 };
+      const bytes = new Blob([text]).size;
+      if (bytes > most.pasted) {
+        event.preventDefault();
+        return complain(`The pasted text has ${size(bytes)}, and ${size(most.pasted)} may be pasted. Save it as a file and choose that.`);
+      }
+      const entry = { name: PASTED, text, size: bytes, state: "chosen", said: "", sent: 0 };
       entries.push(entry);
       show(entry);
       pasted.value = "";

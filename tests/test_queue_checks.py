@@ -1,0 +1,207 @@
+"""Standard queues are refused with the reason; what is amiss about a FIFO queue is warned of, with the fix."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
+from pytest_django.fixtures import Settings
+
+from tests.support.broker import FifoQueue
+from tests.support.native import native
+from tests.support.processes import Process
+from trades import queue_checks, routes, sqs
+from trades.models import Publication
+
+ARN = "arn:aws:sqs:eu-west-1:111122223333:"
+SOUND = {
+    "QueueArn": f"{ARN}TradeStatus.fifo",
+    "FifoQueue": "true",
+    "ContentBasedDeduplication": "true",
+    "MaximumMessageSize": "1048576",
+    "VisibilityTimeout": "60",
+    "MessageRetentionPeriod": "345600",
+    "RedrivePolicy": json.dumps({"deadLetterTargetArn": f"{ARN}Another.fifo", "maxReceiveCount": 100}),
+}
+
+
+def checked() -> list[str]:
+    return [str(found.id) for found in run_checks(tags=["queues"], include_deployment_checks=True)]
+
+
+@pytest.fixture
+def sound_queue(queue: FifoQueue) -> FifoQueue:
+    """A queue, and behind it a dead-letter queue, of which no warning is given."""
+    queue.client.set_queue_attributes(QueueUrl=queue.dead_letter_url, Attributes={"VisibilityTimeout": "60"})
+    return queue
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes.places, "_known", {})
+
+
+# Standard queues
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("consume_trades", "--queue", "Trades"),
+        ("create_queues", "--queue", "Trades"),
+        ("create_queues", "--dead-letter-queue", "Trades"),
+        ("publish_trades", "--queue", "Trades"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.django_db
+def test_a_standard_queue_is_refused_by_its_name_with_the_reason(queue: FifoQueue, command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "one.xml").write_text(native("T-1"))
+    files = [str(tmp_path / "one.xml")] if command[0] == "publish_trades" else []
+
+    with pytest.raises(CommandError) as caught:
+        call_command(command[0], *files, *command[1:], stdout=io.StringIO())
+
+    sentence = str(caught.value)
+    assert '"Trades" is the name of a standard queue' in sentence
+    assert "no order" in sentence
+    assert "twice" in sentence or "more than once" in sentence
+    assert '".fifo"' in sentence
+    assert not Publication.objects.exists()
+
+
+def test_the_settings_refuse_a_standard_queue(settings: Settings) -> None:
+    settings.TRADES_QUEUE = "Trades"
+
+    (found,) = [each for each in run_checks() if each.id == "trades.E001"]
+
+    assert '"Trades" is the name of a standard queue' in found.msg
+
+
+@pytest.mark.parametrize("name", ["Tra des.fifo", "x" * 76 + ".fifo", ".fifo"])
+def test_a_name_that_no_queue_can_have_is_told_from_that_of_a_standard_queue(name: str) -> None:
+    with pytest.raises(sqs.BadQueueName, match="cannot be a FIFO queue"):
+        sqs.check_name(name)
+
+
+@pytest.mark.django_db
+def test_a_queue_that_says_it_is_not_fifo_is_refused(queue: FifoQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqs.Queue, "attributes", lambda self: {"QueueArn": f"{ARN}{self.name}", "VisibilityTimeout": "60"})
+
+    with pytest.raises(CommandError, match="is a standard queue"):
+        call_command("consume_trades", "--until-empty")
+    assert checked() == ["trades.E020", "trades.E020"]
+
+
+# FIFO queues
+
+
+def test_a_sound_queue_needs_nothing() -> None:
+    assert queue_checks.warnings("TradeStatus.fifo", SOUND) == []
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "said", "fix"),
+    [
+        ("ContentBasedDeduplication", "false", "without a deduplication id", '{"ContentBasedDeduplication": "true"}'),
+        ("MaximumMessageSize", "262144", "262,144 bytes", '{"MaximumMessageSize": "1048576"}'),
+        ("VisibilityTimeout", "59", "second worker", '{"VisibilityTimeout": "120"}'),
+        ("MessageRetentionPeriod", "345599", "is lost", '{"MessageRetentionPeriod": "1209600"}'),
+    ],
+)
+def test_what_is_amiss_is_a_warning_with_the_fix(attribute: str, value: str, said: str, fix: str) -> None:
+    (warning,) = queue_checks.warnings("TradeStatus.fifo", {**SOUND, attribute: value})
+
+    assert warning.startswith(f"TradeStatus.fifo: {attribute} is {value}, which should be ")
+    assert said in warning
+    assert "aws sqs set-queue-attributes" in warning
+    assert fix in warning
+
+
+def test_a_low_receive_count_keeps_its_dead_letter_queue_in_the_fix() -> None:
+    policy = json.dumps({"deadLetterTargetArn": f"{ARN}Another.fifo", "maxReceiveCount": 3})
+
+    (found,) = queue_checks.amiss({**SOUND, "RedrivePolicy": policy})
+
+    assert json.loads(found.wanted) == {"deadLetterTargetArn": f"{ARN}Another.fifo", "maxReceiveCount": 1000}
+    assert "every receive counts for the whole batch" in found.why
+
+
+def test_a_queue_without_a_dead_letter_queue_is_told_of_ours(settings: Settings) -> None:
+    settings.TRADES_DEAD_LETTER_QUEUE = "Dead.fifo"
+
+    (found,) = queue_checks.amiss({name: value for name, value in SOUND.items() if name != "RedrivePolicy"})
+
+    assert found.found == "not set"
+    assert json.loads(found.wanted)["deadLetterTargetArn"] == f"{ARN}Dead.fifo"
+
+
+def test_the_dead_letter_queue_needs_none_itself(settings: Settings) -> None:
+    settings.TRADES_DEAD_LETTER_QUEUE = "TradeStatus.fifo"
+
+    assert queue_checks.amiss({name: value for name, value in SOUND.items() if name != "RedrivePolicy"}) == []
+
+
+def test_what_the_broker_does_not_report_is_no_warning() -> None:
+    assert queue_checks.amiss({name: value for name, value in SOUND.items() if name != "MaximumMessageSize"}) == []
+
+
+# The checks
+
+
+def test_the_queues_are_asked_by_deployment_checks_alone(sound_queue: FifoQueue) -> None:
+    sound_queue.client.set_queue_attributes(
+        QueueUrl=sound_queue.url, Attributes={"VisibilityTimeout": "30", "ContentBasedDeduplication": "false"}
+    )
+
+    assert sorted(checked()) == ["trades.W020", "trades.W022"]
+    assert not [each for each in run_checks() if each.id in {"trades.W020", "trades.W022"}]
+
+
+def test_the_fix_names_the_command_for_all(sound_queue: FifoQueue) -> None:
+    sound_queue.client.set_queue_attributes(QueueUrl=sound_queue.url, Attributes={"VisibilityTimeout": "30"})
+
+    (found,) = run_checks(tags=["queues"], include_deployment_checks=True)
+
+    assert found.hint is not None
+    assert f"manage.py create_queues --queue {sound_queue.name} --apply" in found.hint
+
+
+def test_the_command_for_the_dead_letter_queue_is_one_that_works(queue: FifoQueue) -> None:
+    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "60"})
+
+    first, *_ = run_checks(tags=["queues"], include_deployment_checks=True)
+    assert queue.dead_letter_name in first.msg
+    assert first.hint is not None
+    call_command(*first.hint.rpartition("manage.py ")[2].split(), stdout=io.StringIO())
+
+    assert checked() == []
+
+
+def test_partners_queues_are_not_asked(sound_queue: FifoQueue, settings: Settings, tmp_path: Path) -> None:
+    settings.TRADES_QUEUES_FILE = str(tmp_path / "queues.toml")
+    (tmp_path / "queues.toml").write_text('[queues."Partner.fifo"]\nowner = "444455556666"\n')
+
+    assert checked() == []
+
+
+def test_a_queue_that_can_t_be_asked_is_no_failure_of_the_check(settings: Settings) -> None:
+    found = run_checks(tags=["queues"], include_deployment_checks=True)
+
+    assert {each.id for each in found} == {"trades.I020"}
+    assert found[0].msg.startswith(f"{settings.TRADES_QUEUE} was not checked: ")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_logs_what_is_amiss_when_it_starts(queue: FifoQueue, worker_process: Callable[..., Process]) -> None:
+    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "30"})
+
+    worker = worker_process("--until-empty", "--wait", "0")
+
+    assert worker.wait() == 0
+    assert f"{queue.name}: VisibilityTimeout is 30, which should be 120" in worker.output

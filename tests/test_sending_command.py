@@ -1,0 +1,214 @@
+"""publish_trades with many files, interrupted and gone on with; relay_publications stopped in the middle."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from tests.support.broker import FifoQueue
+from tests.support.native import native
+from tests.support.processes import Process
+from trades import publishing
+from trades.handing_in import IncomingDocument
+from trades.management import progress
+from trades.models import Document, OutboxLease, Publication, Upload
+
+pytestmark = pytest.mark.django_db
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def write(folder: Path, count: int) -> Path:
+    """So many files of a few trades, in the order of their versions."""
+    folder.mkdir()
+    for number in range(count):
+        trade, version = f"T-{number % 20}", number // 20 + 1
+        (folder / f"{number:05}.xml").write_text(native(trade, "BOOK" if version == 1 else "UPDATE", version))
+    return folder
+
+
+def published(*paths: Path, **options: Any) -> str:
+    out = io.StringIO()
+    call_command("publish_trades", *map(str, paths), stdout=out, **options)
+    return out.getvalue()
+
+
+def resume_command(output: str) -> list[str]:
+    """The arguments of the command that the interrupted one names."""
+    (line,) = re.findall(r"^python manage\.py (publish_trades .*)$", output, re.MULTILINE)
+    return shlex.split(line)
+
+
+def versions(queue: FifoQueue) -> dict[str, list[int]]:
+    """The versions of each trade in the queue, in its order."""
+    found: dict[str, list[int]] = {}
+    while got := queue.client.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=10).get("Messages"):
+        for message in got:
+            trade, version = re.findall(r"<TradeId>(.*?)<|<Version>(\d+)", message["Body"])
+            found.setdefault(trade[0], []).append(int(version[1]))
+            queue.client.delete_message(QueueUrl=queue.url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_publishing_is_gone_on_with_and_nothing_is_there_twice(
+    number: signal.Signals, queue: FifoQueue, command: Callable[..., Process], shared_database: str, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "files", 1500)
+    process = command("publish_trades", str(folder))
+    process.wait_for_line("MessageId")
+    process.signal(number)
+    code = process.wait(60)
+    stored = Document.objects.count()
+    assert 0 < stored < 1500
+    if number == signal.SIGKILL:
+        again = ["publish_trades", str(folder), "--resume"]
+    else:
+        assert code == 130
+        assert f"Interrupted after {stored:,} of 1,500 files" in process.output
+        # Nobody has to wait for the lease of who was interrupted.
+        assert OutboxLease.objects.get().expires_at <= timezone.now()
+        again = resume_command(process.output)
+
+    resumed = command(*again)
+
+    assert resumed.wait(120) == 0, resumed.output
+    assert f"Going on with upload {Upload.objects.get().pk}, which has {stored:,} of 1,500 files." in resumed.output
+    assert list(Document.objects.order_by("position").values_list("position", flat=True)) == list(range(1, 1501))
+    assert Publication.objects.filter(state="SENT").count() == Publication.objects.count() == 1500
+    assert versions(queue) == {f"T-{trade}": list(range(1, 76)) for trade in range(20)}
+
+
+def test_what_is_complete_is_not_published_again(queue: FifoQueue, tmp_path: Path) -> None:
+    folder = write(tmp_path / "files", 3)
+    published(folder)
+
+    assert published(folder, resume=-1) == ""
+
+    assert Publication.objects.count() == 3
+
+
+def test_going_on_with_other_files_says_which_differs(queue: FifoQueue, tmp_path: Path) -> None:
+    folder = write(tmp_path / "files", 3)
+    published(folder)
+    (folder / "00001.xml").write_text(native("T-1", "CANCEL", 2))
+    number = Upload.objects.get().pk
+
+    with pytest.raises(CommandError, match=f"Upload {number} was begun with other files: 00001.xml has changed"):
+        published(folder, resume=number)
+    with pytest.raises(CommandError, match="No interrupted upload was begun with these files"):
+        published(folder, resume=-1)
+    with pytest.raises(CommandError, match="There is no upload 4711"):
+        published(folder, resume=4711)
+
+    assert Publication.objects.count() == 3
+
+
+def test_messages_that_name_a_trade_by_another_id_go_to_its_group_after_an_interruption_too(queue: FifoQueue, tmp_path: Path) -> None:
+    folder = write(tmp_path / "files", 1)
+    linked = native("T-0").replace("</TradeId>", '</TradeId><OtherTradeId scheme="urn:uti">U-1</OtherTradeId>')
+    (folder / "00000.xml").write_text(linked)
+    published(folder)
+    later = native("U-1", "UPDATE", 2, scheme="urn:uti")
+    (folder / "00001.xml").write_text(later)
+
+    published(folder, resume=-1)
+
+    assert list(Publication.objects.order_by("id").values_list("group_id", flat=True)) == ["T-0", "T-0"]
+
+
+def test_progress_is_told_now_and_then_with_rate_and_time_left(
+    queue: FifoQueue, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY_ITEMS", 100)
+    monkeypatch.setattr("trades.handing_in.documents.CHUNK", 100)
+    folder = write(tmp_path / "files", 210)
+
+    published(folder)
+
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"100 of 210 files, [\d,]+ a second, .+ left", first)
+    assert second.startswith("200 of 210 files, ")
+
+
+def test_who_names_a_group_is_told_what_becomes_of_documents_that_nobody_understands(
+    queue: FifoQueue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "files", 1)
+    (folder / "broken.xml").write_text("<broken")
+
+    published(folder, group="T-0")
+
+    said = capsys.readouterr().err
+    assert "Warning: 1 document is not understood and went out as is in message group T-0." in said
+    assert "puts it into quarantine, and what follows it in that group waits" in said
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_the_trace_context_of_the_caller_travels_along(by: str, queue: FifoQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if by == "environment":
+        monkeypatch.setenv("TRACEPARENT", TRACEPARENT)
+
+    published(write(tmp_path / "files", 1), **({"traceparent": TRACEPARENT} if by == "option" else {}))
+
+    (message,) = queue.client.receive_message(QueueUrl=queue.url, MessageAttributeNames=["All"])["Messages"]
+    assert message["MessageAttributes"]["traceparent"]["StringValue"] == TRACEPARENT
+    assert Upload.objects.get().traceparent == TRACEPARENT
+
+
+def test_a_trace_context_that_is_none_is_said_and_left_out(queue: FifoQueue, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published(write(tmp_path / "files", 1), traceparent="mine")
+
+    assert "'mine' is no traceparent" in capsys.readouterr().err
+    assert Upload.objects.get().traceparent == ""
+
+
+# relay_publications
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_relay_that_is_stopped_in_the_middle_lets_the_next_one_begin_at_once(
+    queue: FifoQueue, command: Callable[..., Process], shared_database: str
+) -> None:
+    upload = publishing.begin(source=Upload.Source.COMMAND, user=None, now=timezone.now())
+    # One group is sent one message a call.
+    documents = [IncomingDocument(f"{n}.xml", native("T-1", "UPDATE", n).encode()) for n in range(1, 401)]
+    publishing.store(upload, documents, now=timezone.now())
+    relay = command("relay_publications", "--until-empty")
+    relay.wait_for_line("ready")
+    while not Publication.objects.filter(state="SENT").exists():
+        assert relay.running
+    relay.signal(signal.SIGTERM)
+
+    assert relay.wait(20) == 0
+    assert Publication.objects.unsent().exists()
+    assert OutboxLease.objects.get().expires_at <= timezone.now()
+    second = command("relay_publications", "--until-empty")
+    assert second.wait(60) == 0
+    assert "nothing is left" in second.output
+    assert versions(queue) == {"T-1": list(range(1, 401))}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_relay_until_empty_ends_when_only_what_can_not_be_sent_is_left(
+    queue: FifoQueue, command: Callable[..., Process], shared_database: str
+) -> None:
+    upload = publishing.begin(source=Upload.Source.COMMAND, user=None, now=timezone.now())
+    publishing.store(upload, [IncomingDocument(f"{n}.xml", native(f"T-{n}").encode()) for n in range(2)], now=timezone.now())
+    Publication.objects.filter(group_id="T-1").update(body="a \ufffe b")
+
+    relay = command("relay_publications", "--until-empty")
+
+    assert relay.wait(60) == 1
+    assert "message group T-1 is held up" in relay.output
+    assert Publication.objects.get(group_id="T-0").state == "SENT"
+    assert Publication.objects.get(group_id="T-1").last_error

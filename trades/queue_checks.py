@@ -1,0 +1,83 @@
+"""System checks that ask SQS how our queues are set up: `manage.py check --deploy --tag queues`.
+
+They are deployment checks because Django runs every other one with each command, whatever its tag.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage
+
+from trades import queues, routes, sqs
+
+# boto3's own time-out for an answer: what arrives later than the visibility timeout is with somebody else already.
+READ_TIMEOUT_SECONDS = 60
+# SQS's default: what waits over a long weekend is still there.
+LEAST_RETENTION_SECONDS = 4 * 24 * 60 * 60
+# Of a queue whose batches come back a few times during an outage, no sound message is among the dead letters.
+LEAST_RECEIVE_COUNT = 100
+NUMBERS = {
+    "ContentBasedDeduplication": "W020", "MaximumMessageSize": "W021", "VisibilityTimeout": "W022", "RedrivePolicy": "W023",
+    "MessageRetentionPeriod": "W024",
+}  # fmt: skip
+
+
+def check_queues(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Each queue of ours must be FIFO and should be set up so that nothing is refused, lost or delivered needlessly."""
+    if routes.faults():  # told by a check of their own
+        return
+    for name in dict.fromkeys([*routes.own_queues(), settings.TRADES_DEAD_LETTER_QUEUE]):
+        yield from _check(name)
+
+
+def warnings(name: str, found: Mapping[str, str]) -> list[str]:
+    """What is amiss about a queue of these attributes, a sentence each with the command that puts it right."""
+    return [f"{_sentence(name, each)} To change that: {each.fix}" for each in amiss(found)]
+
+
+def amiss(found: Mapping[str, str]) -> Sequence[queues.Difference]:
+    """The attributes of a queue that may cost messages, each with the command that sets what `create_queues` would."""
+    arn = found.get("QueueArn", "")
+    is_dead_letter_queue = arn.endswith(f":{settings.TRADES_DEAD_LETTER_QUEUE}")
+    neighbour = queues.neighbour_arn(arn, settings.TRADES_DEAD_LETTER_QUEUE)
+    policy = json.loads(found.get("RedrivePolicy") or "{}")
+    wanted = queues.wanted_attributes(None if is_dead_letter_queue else policy.get("deadLetterTargetArn", neighbour))
+    least = {
+        "ContentBasedDeduplication": "true",
+        "MaximumMessageSize": str(sqs.MAX_MESSAGE_BYTES),
+        "VisibilityTimeout": str(READ_TIMEOUT_SECONDS),
+        "MessageRetentionPeriod": str(LEAST_RETENTION_SECONDS),
+    }
+    if "RedrivePolicy" in wanted:
+        least["RedrivePolicy"] = json.dumps({**json.loads(wanted["RedrivePolicy"]), "maxReceiveCount": LEAST_RECEIVE_COUNT})
+    name = arn.rpartition(":")[2]
+    return [
+        each._replace(wanted=wanted[each.attribute], fix=queues.fix(name, each.attribute, wanted[each.attribute]))
+        for each in queues.explain(found, least)
+        if each.is_wrong
+    ]
+
+
+def _check(name: str) -> Iterable[CheckMessage]:
+    try:
+        found = routes.open_queue(name).attributes()
+        queues.require_fifo(name, found)
+    except queues.NotFifo as error:
+        yield checks.Error(str(error), id="trades.E020")
+    except sqs.QueueError as error:
+        yield checks.Info(f"{name} was not checked: {error}", id="trades.I020")
+    else:
+        for each in amiss(found):
+            # The dead-letter queue goes with those that share it, and is none to name.
+            named = "" if name == settings.TRADES_DEAD_LETTER_QUEUE else f" --queue {name}"
+            hint = f"{each.fix}\n\tOr, for all of its attributes: manage.py create_queues{named} --apply"
+            yield checks.Warning(_sentence(name, each), hint=hint, id=f"trades.{NUMBERS[each.attribute]}")
+
+
+def _sentence(name: str, each: queues.Difference) -> str:
+    return f"{name}: {each.attribute} is {each.found}, which should be {each.wanted}: {each.why}."
