@@ -1,29 +1,36 @@
-"""Who moves: publishers, relays, foreign senders, workers and operators, each running the product's own code."""
+"""Who moves: publishers, relays, foreign senders and workers, each running the product's own code."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
+from tests.fifo.bucket import ModelS3
 from tests.fifo.faults import UNSTORABLE, Weather
+from tests.fifo.handled import Firm
+from tests.fifo.plan import BUCKET, FORBIDDEN, PADDING, PARTNERS, QUEUE_BYTES, Plan
 from tests.fifo.scheduler import Actor, VirtualEvent
 from tests.support.native import native, several
-from trades import dead_letters, history, publishing, quarantine, sqs
+from trades import dead_letters, handlers, history, payloads, publishing, routes, sqs
 from trades.consumer import Receiver, Settings, Shared
+from trades.handing_in import IncomingDocument
 from trades.management.commands.relay_publications import Relay
-from trades.messages.facts import MessageRefused
 from trades.models import Message, Upload
-from trades.publishing import IncomingDocument
 from trades.receiving import Quota
 
-QUEUE, DEAD_LETTERS = "Faults.fifo", "FaultsDeadLetters.fifo"
 AWAY = (DatabaseError, InterfaceError)
 POISON = ("no-xml", "unknown", "half", "unstorable")
+# How others write a pointer: class, marker, and how Java and Python write JSON.
+CLASSES = ("software.amazon.payloadoffloading.PayloadS3Pointer", "com.amazon.sqs.javamessaging.MessageS3Pointer")
+MARKERS = ("ExtendedPayloadSize", "SQSLargePayloadSize")
+SEPARATORS = ((",", ":"), (", ", ": "))
 PLACE_OF_TIME = "2026-11-20T09:30:00Z"
 
 
@@ -36,48 +43,6 @@ class Item:
     body: str
 
 
-@dataclass
-class Plan:
-    """What a run is made of, all drawn from its seed."""
-
-    trades: int
-    messages: int
-    visibility: int
-    workers: int
-    receivers: int
-    publishers: int
-    relays: int
-    operators: int
-    foreigners: int
-    hold: bool
-    wait: int
-    pace: float
-    skew: float
-    weights: list[int] = field(default_factory=list)
-    most_receives: int = 0
-
-    @classmethod
-    def drawn(cls, rng: Random) -> Plan:
-        """Sizes, speeds and numbers of actors."""
-        return cls(
-            trades=rng.randint(2, 6),
-            messages=rng.randint(10, 40),
-            visibility=rng.choice((5, 15, 30, 120)),
-            workers=rng.randint(2, 4),
-            receivers=rng.choice((1, 1, 2)),
-            publishers=rng.randint(1, 2),
-            relays=rng.randint(1, 2),
-            operators=rng.randint(0, 2),
-            foreigners=rng.randint(0, 1),
-            hold=rng.random() < 0.8,
-            wait=rng.choice((1, 5, 20)),
-            pace=rng.choice((0.02, 0.2, 1.0)),
-            skew=rng.choice((0.0, 0.0, 5.0, 300.0)),
-            weights=[rng.choice((1, 3, 9)) for _ in range(13)],
-            most_receives=rng.choice((0, 0, 0, 0, 2, 4)),
-        )
-
-
 class Traffic:
     """The documents of a run, and who still has to hand in which."""
 
@@ -88,8 +53,11 @@ class Traffic:
         self.numbers = 0
         self.versions: dict[str, int] = {}
         self.poison_share = rng.choice((0.0, 0.05, 0.2))
-        self.sent: list[sqs.Outgoing] = []
-        items = [self._item() for _ in range(plan.messages)]
+        items: list[Item] = []
+        for _ in range(plan.messages):
+            # What says the same again is swallowed where SQS goes by the content, and a copy elsewhere.
+            is_again = plan.by_content and items and rng.random() < 0.15
+            items.append(rng.choice(items) if is_again else self._item())
         share = plan.messages // 4 if plan.foreigners else 0
         self.foreign = items[:share]
         rest = items[share:]
@@ -107,7 +75,7 @@ class Traffic:
 
     def _body(self, kind: str, trade: str) -> str:
         if kind == "no-xml":
-            return f"this is no XML, number {self._number()}"
+            return f"this is no XML, number {self._number()}{self._padding()}"
         if kind == "unknown":
             return f"<Unknown number='{self._number()}'/>"
         if kind == "half":
@@ -124,8 +92,12 @@ class Traffic:
             version += self.rng.choice((-1, 1))
         self.versions[trade] = max(version, 1)
         body = native(trade, event, max(version, 1), message_id=f"{prefix}-{self._number():04}", thread=self.rng.choice(("", "", "C-1")))
-        minute = self.rng.randint(0, 59)
+        minute, padding = self.rng.randint(0, 59), self._padding()
+        body = body.replace("</Header>", f"</Header><!--{padding}-->") if padding else body
         return body.replace(PLACE_OF_TIME, f"2026-11-20T09:{minute:02}:00Z")
+
+    def _padding(self) -> str:
+        return "x" * self.rng.choice(PADDING) if self.plan.is_large else ""
 
     def _number(self) -> int:
         self.numbers += 1
@@ -133,10 +105,11 @@ class Traffic:
 
     def corrected(self, message: Message) -> str:
         """A text that an operator might write in the place of the message's own."""
-        if UNSTORABLE in message.body:
-            return message.body.replace(UNSTORABLE, "FIXED")
+        text = payloads.text_of(message, sqs.MAX_MESSAGE_BYTES) or ""
+        if UNSTORABLE in text:
+            return text.replace(UNSTORABLE, "FIXED")
         if self.rng.random() < 0.2:
-            return message.body + "<!-- still wrong -->"
+            return text + "<!-- still wrong -->"
         return self._native(message.group_id)
 
     def finished(self) -> bool:
@@ -177,7 +150,8 @@ class Publisher:
                 source=Upload.Source.WEB,
                 user=None,
                 clock=actor.scheduler.clock.utc,
-                queue=QUEUE,
+                # Nobody but a few says where it goes: the routes do.
+                queue=rng.choice(self.traffic.plan.queues) if rng.random() < 0.1 else None,
                 group=None if first.kind == "document" else first.trade,
             )
             is_handed_in = True
@@ -202,34 +176,50 @@ def relay(actor: Actor) -> None:
 class Foreigner:
     """Somebody else's program: no publication id, deduplication by content; or one that repeats our publication id by mistake."""
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: Traffic, s3: ModelS3) -> None:
         self.traffic = traffic
+        self.s3 = s3
+        self.next: tuple[str, sqs.Outgoing] | None = None
 
     def run(self, actor: Actor) -> None:
         """Send one message at a time, each until it is acknowledged, so that their order is known."""
         rng = self.traffic.rng
-        queue = sqs.open_queue(QUEUE)
         while True:
             actor.sleep(rng.uniform(0, 4))
             if self.traffic.foreign:
-                item = self.traffic.foreign[0]
-                if self._send(queue, actor, self._outgoing(actor, item, rng)):
+                if self.next is None:
+                    self.next = self._outgoing(self.traffic.foreign[0], rng)
+                if self._send(actor, *self.next):
                     self.traffic.foreign.pop(0)
+                    self.next = None
                     self.traffic.weather.count("content: from a foreign sender")
 
-    def _outgoing(self, actor: Actor, item: Item, rng: Random) -> sqs.Outgoing:
-        known = [message for message in self.traffic.weather.broker.accepted[QUEUE] if message.publication_id]
-        if known and rng.random() < 0.15:
+    def _outgoing(self, item: Item, rng: Random) -> tuple[str, sqs.Outgoing]:
+        """The queue and the message; what it points to, if it is a pointer, is in S3 when this returns."""
+        queue = rng.choice(self.traffic.plan.queues)
+        known = [message for message in self.traffic.weather.broker.accepted[queue] if message.publication_id]
+        is_small = len(item.body) < QUEUE_BYTES - 200
+        if known and is_small and rng.random() < 0.15:
             copied = rng.choice(known)
             self.traffic.weather.count("content: publication id with other content")
             attributes = {"PublicationId": copied.publication_id}
-            return sqs.Outgoing(item.body, copied.group, hashlib.sha256(item.body.encode()).hexdigest(), attributes)
-        return sqs.Outgoing(item.body, item.trade, hashlib.sha256(item.body.encode()).hexdigest())
+            return queue, sqs.Outgoing(item.body, copied.group, hashlib.sha256(item.body.encode()).hexdigest(), attributes)
+        body, numbers = (item.body, {}) if is_small else self._pointer(item.body, rng)
+        return queue, sqs.Outgoing(body, item.trade, hashlib.sha256(item.body.encode()).hexdigest(), numbers=numbers)
 
-    def _send(self, queue: sqs.Queue, actor: Actor, outgoing: sqs.Outgoing) -> bool:
+    def _pointer(self, text: str, rng: Random) -> tuple[str, dict[str, int]]:
+        bucket = rng.choices((PARTNERS, BUCKET, FORBIDDEN), (6, 2, 1))[0]
+        key = str(uuid.uuid4())
+        self.traffic.weather.count(f"content: a foreign pointer{'' if bucket != FORBIDDEN else ' to a bucket that is not allowed'}")
+        body = json.dumps([rng.choice(CLASSES), {"s3BucketName": bucket, "s3Key": key}], separators=rng.choice(SEPARATORS))
+        # Their own trouble with S3 is none of ours.
+        self.s3.stored[bucket, key] = self.s3.objects[bucket, key] = text.encode()
+        return body, {rng.choice(MARKERS): len(text.encode())}
+
+    def _send(self, actor: Actor, queue: str, outgoing: sqs.Outgoing) -> bool:
         for _ in range(3):
             try:
-                if isinstance(queue.send([outgoing])[0], sqs.Sent):
+                if isinstance(sqs.open_queue(queue).send([outgoing])[0], sqs.Sent):
                     return True
             except sqs.QueueError:
                 pass
@@ -241,11 +231,13 @@ class Foreigner:
 
 
 class WorkerProcess:
-    """`consume_trades` with one or two receivers, and a clock that may be wrong; or `consume_trades --dead-letter`."""
+    """`consume_trades` with one or two receivers, and a clock that may be wrong; with the handler of a firm, or `--dead-letter`."""
 
-    def __init__(self, plan: Plan, rng: Random, queue: str = QUEUE) -> None:
+    def __init__(self, plan: Plan, rng: Random, queue: str, firm: Firm | None = None, *, takes_dead_letters: bool = False) -> None:
         self.plan = plan
         self.queue = queue
+        self.firm = firm
+        self.takes_dead_letters = takes_dead_letters
         self.skew = timedelta(seconds=rng.uniform(-plan.skew, plan.skew))
 
     def run(self, actor: Actor) -> None:
@@ -256,9 +248,14 @@ class WorkerProcess:
             return scheduler.clock.utc() + self.skew
 
         stop = actor.process.stop = VirtualEvent(scheduler)
-        queue = sqs.open_queue(self.queue)
+        queue = routes.open_queue(self.queue)
         shared = Shared.of(queue, clock, stop)  # type: ignore[arg-type]
-        how = Settings(wait=self.plan.wait, hold=self.plan.hold, record=None if self.queue == QUEUE else self._take_into_quarantine)
+        how = Settings(
+            wait=self.plan.wait,
+            hold=self.plan.hold,
+            record=self._take_into_quarantine if self.takes_dead_letters else None,
+            work=handlers.Work(self.queue, self.firm.name, self.firm.take, hold=self.plan.hold) if self.firm else None,
+        )
         receivers = [Receiver(queue, how, Quota(None), stop, clock, shared) for _ in range(self.plan.receivers)]  # type: ignore[arg-type]
         others = [scheduler.spawn(actor.process, "second", receiver.run) for receiver in receivers[1:]]
         receivers[0].run()
@@ -266,53 +263,4 @@ class WorkerProcess:
             actor.sleep(0.1)
 
     def _take_into_quarantine(self, batch: Sequence[sqs.Received], now: datetime) -> history.Report:
-        return dead_letters.record(batch, now=now, queue=QUEUE, hold=self.plan.hold)
-
-
-# Settling
-
-
-class Operator:
-    """A person at the quarantine page."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self.traffic = traffic
-
-    def run(self, actor: Actor) -> None:
-        """Look, think, act; and see what somebody else did meanwhile."""
-        rng = self.traffic.rng
-        while True:
-            actor.sleep(rng.uniform(1, 20))
-            close_old_connections()
-            try:
-                self._settle_one(actor, rng)
-            except (quarantine.Conflict, MessageRefused, ValueError) as refused:
-                self.traffic.weather.count(f"operator: refused, {type(refused).__name__}")
-            except AWAY:
-                self.traffic.weather.count("operator: the database was away")
-
-    def _settle_one(self, actor: Actor, rng: Random) -> None:
-        if rng.random() < 0.1:
-            self.traffic.weather.is_unstorable = False
-        outcomes = [Message.Outcome.QUARANTINED, *([Message.Outcome.DISCARDED] if rng.random() < 0.3 else [])]
-        found = list(Message.objects.filter(outcome__in=outcomes).order_by("id"))
-        if not found:
-            return
-        message = rng.choice(found)
-        seen = quarantine.revision(message) if rng.random() < 0.5 else None
-        actor.sleep(rng.uniform(0, 5))
-        who = quarantine.Actor(None, "a run of faults")
-        now = actor.scheduler.clock.utc()
-        if message.outcome == Message.Outcome.DISCARDED:
-            quarantine.undo_discard(message, actor=who, reason="it was right", seen=seen, now=now)
-            act = "undo discard"
-        elif (choice := rng.random()) < 0.35:
-            quarantine.replay(message, actor=who, seen=seen, now=now)
-            act = "replay"
-        elif choice < 0.7:
-            quarantine.correct(message, self.traffic.corrected(message), actor=who, reason="it was wrong", seen=seen, now=now)
-            act = "correct"
-        else:
-            quarantine.discard(message, actor=who, reason="not ours", seen=seen, now=now)
-            act = "discard"
-        self.traffic.weather.count(f"operator: {act}")
+        return dead_letters.record(batch, now=now, queue=self.plan.queues[0], hold=self.plan.hold)

@@ -122,6 +122,8 @@ class ModelClient:
         receipt, stored = self._store(request).send(entry["MessageBody"], *given)
         if stored is not None:
             self.broker.note_accepted(name_of(request["QueueUrl"]), stored)
+        else:
+            self.broker.note_swallowed(name_of(request["QueueUrl"]), receipt.message_id, entry.get("MessageAttributes") or {})
         return _acknowledged(receipt)
 
     def receive_message(self, **request: Any) -> Answer:

@@ -14,10 +14,12 @@ from tests.fifo.scheduler import Actor, Scheduler
 
 # Children before parents.
 TABLES = (
-    "trades_tradelink", "trades_auditentry", "trades_hold", "trades_event", "trades_tradeidentifier", "trades_tradeexception",
-    "trades_repeat", "trades_message", "trades_trade", "trades_outboxlease", "trades_sendattempt", "trades_publication", "trades_refusal",
-    "trades_draft", "trades_document", "trades_upload", "trades_worker",
+    "trades_tradelink", "trades_auditentry", "trades_unhandled", "trades_handler", "trades_hold", "trades_event", "trades_tradeidentifier",
+    "trades_tradeexception", "trades_repeat", "trades_message", "trades_trade", "trades_outboxlease", "trades_sendattempt",
+    "trades_publication", "trades_refusal", "trades_draft", "trades_document", "trades_upload", "trades_payloadpart", "trades_payload",
+    "trades_worker",
 )  # fmt: skip
+TAKEN = "faults_taken"  # what the handler of a run took, in this order
 # What Django says to begin and end, and to a connection that it has just made.
 CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "PRAGMA", "SET ")
 
@@ -124,7 +126,7 @@ class Instruments:
 def _in_short(sql: str) -> str:
     """SELECT trades_message of a statement, for the log: no values and no keys, which differ between databases."""
     words = sql.replace('"', " ").split()
-    table = next((word for word in words if word.startswith("trades_") and "." not in word), "")
+    table = next((word for word in words if word.startswith(("trades_", TAKEN)) and "." not in word), "")
     return f"{words[0]} {table}".strip()
 
 
@@ -164,6 +166,20 @@ def clean() -> None:
     with connection.cursor() as cursor:
         for table in TABLES:
             cursor.execute(f"DELETE FROM {table}")
+
+
+@contextmanager
+def table_of_handler() -> Iterator[None]:
+    """Where the handler of a run writes, for as long as the block lasts."""
+    key = "integer PRIMARY KEY AUTOINCREMENT" if connection.vendor == "sqlite" else "bigserial PRIMARY KEY"
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE IF EXISTS {TAKEN}")
+        cursor.execute(f"CREATE TABLE {TAKEN} (id {key}, message_id bigint NOT NULL)")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {TAKEN}")
 
 
 class Waits:

@@ -1,7 +1,4 @@
-"""What breaks, where, and how often: drawn from the seed, and counted by kind.
-
-S3 trouble has a place here (`payload_trouble`) and nothing to break: the portal keeps no payload in S3 yet.
-"""
+"""What breaks, where, and how often: drawn from the seed, and counted by kind."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
 
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError, ReadTimeoutError
 from django.db import DataError, OperationalError, connection
 
 from tests.fifo import model
@@ -19,14 +16,14 @@ from tests.fifo.invariants import Watch
 from tests.fifo.scheduler import Actor, Died, Scheduler
 from trades import sqs
 
-URL = "https://sqs.model"
+URL, S3_URL = "https://sqs.model", "https://s3.model"
 UNSTORABLE = "UNSTORABLE"
 DEDUPLICATION_WINDOW = 300.0
 # At most so many per run, so that every run gets somewhere.
 MOST = 60
 RATES = (0.02, 0.05, 0.15)
 WORKER = ("worker",)
-SENDERS = ("publisher", "relay")
+SENDERS = ("publisher", "relay", "clerk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ class Weather(model.Faults):
         self.count(kind)
 
     def is_away(self, what: str) -> bool:
-        """Whether "queue" or "database" is away for everybody just now."""
+        """Whether "queue", "database" or "S3" is away for everybody just now."""
         return self.clock.now < self.away_until[what]
 
     # Places in the database
@@ -102,11 +99,13 @@ class Weather(model.Faults):
             if number < 0:
                 self.scheduler.note(actor.name, f"FAULT {kind.name}, at: {point} {what}".rstrip())
                 self.inject(kind.name)
+                self.watch.arrived(actor)
                 kind.strike(self, actor)
                 return
 
     def _check_database(self, actor: Actor, point: str) -> None:
         if self.is_away("database") and point in ("begin", "single statement", "statement"):
+            self.watch.arrived(actor)
             raise OperationalError("the database is away: a fault of the run")
 
     def committed(self, actor: Actor) -> None:
@@ -115,9 +114,13 @@ class Weather(model.Faults):
             self.watch.committed()
         elif actor.process.kind == "publisher":
             self.watch.handed_in()
+        if actor.process.kind in SENDERS:
+            self.watch.noted(actor)
 
     def statement(self, actor: Actor, sql: str, parameters: Any) -> None:
         """Some content can't be stored until somebody repairs the database."""
+        if sql.startswith("UPDATE trades_publication"):
+            self.watch.notes.add(actor.name)
         if self.is_unstorable and sql.startswith("INSERT INTO") and "trades_event" in sql and UNSTORABLE in str(parameters):
             raise DataError("a value that this column does not take")
 
@@ -127,7 +130,16 @@ class Weather(model.Faults):
         """The request is on its way."""
         if (actor := self.scheduler.current) is None:
             return
-        actor.pause(f"before {operation}{_size(details)}")
+        if operation == "send" and actor.process.kind in SENDERS:
+            self.watch.sets_off(actor, details)
+        try:
+            self._before(actor, operation, _size(details))
+        except BaseException:
+            self.watch.arrived(actor)
+            raise
+
+    def _before(self, actor: Actor, operation: str, size: str) -> None:
+        actor.pause(f"before {operation}{size}")
         if self.is_away("queue"):
             if operation == "receive":
                 self.watch.tried(actor, "queue")
@@ -150,8 +162,12 @@ class Weather(model.Faults):
             return
         if messages and self.is_away("database"):
             self.watch.tried(actor, "database")
-        actor.pause(f"after {operation}{_size(details) or f' of {len(messages)}'}")
-        self.strike(actor, f"after {operation}")
+        try:
+            actor.pause(f"after {operation}{_size(details) or f' of {len(messages)}'}")
+            self.strike(actor, f"after {operation}")
+        except BaseException:
+            self.watch.arrived(actor)
+            raise
 
     def per_entry(self, operation: str, entry: Mapping[str, Any]) -> sqs.Failed | None:
         """One entry of a batch may fail by itself."""
@@ -165,8 +181,19 @@ class Weather(model.Faults):
         self.inject(kind)
         return sqs.Failed("InternalError", "a fault of the run")
 
-    def payload_trouble(self) -> None:
-        """Where S3 will break once the portal keeps large payloads there."""
+    # Places at S3
+
+    def at_s3(self, point: str, bucket: str, key: str) -> None:
+        """A request for an object, its answer, or a part of it, is on its way."""
+        if (actor := self.scheduler.current) is None:
+            return
+        self.watch.asked_s3(actor, point, bucket, key)
+        actor.pause(f"{point} {bucket}/{key}")
+        if self.is_away("S3"):
+            if point == "before get":
+                self.watch.tried(actor, "S3", key)
+            raise EndpointConnectionError(endpoint_url=S3_URL)
+        self.strike(actor, point)
 
 
 def _size(details: Mapping[str, Any]) -> str:
@@ -202,6 +229,23 @@ def throttle(weather: Weather, actor: Actor) -> None:
     """SQS is asked too often."""
     answer = {"Error": {"Code": "RequestThrottled", "Message": "a fault of the run"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
     raise ClientError(cast(Any, answer), "queue")
+
+
+def slow_down(weather: Weather, actor: Actor) -> None:
+    """S3 is asked too often."""
+    answer = {"Error": {"Code": "SlowDown", "Message": "a fault of the run"}, "ResponseMetadata": {"HTTPStatusCode": 503}}
+    raise ClientError(cast(Any, answer), "object")
+
+
+def deny(weather: Weather, actor: Actor) -> None:
+    """Somebody changes the policy of the bucket, and changes it back."""
+    answer = {"Error": {"Code": "AccessDenied", "Message": "a fault of the run"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    raise ClientError(cast(Any, answer), "object")
+
+
+def cut(weather: Weather, actor: Actor) -> None:
+    """The line breaks in the middle of an object."""
+    raise IncompleteReadError(actual_bytes=1024, expected_bytes=2048)
 
 
 def pass_time(weather: Weather, actor: Actor) -> None:
@@ -246,6 +290,12 @@ def take_queue_away(weather: Weather, actor: Actor) -> None:
     raise EndpointConnectionError(endpoint_url=URL)
 
 
+def take_s3_away(weather: Weather, actor: Actor) -> None:
+    """For everybody, for a while."""
+    weather.away_until["S3"] = weather.clock.now + weather.rng.uniform(5, 90)
+    raise EndpointConnectionError(endpoint_url=S3_URL)
+
+
 def ask_to_stop(weather: Weather, actor: Actor) -> None:
     """SIGTERM."""
     if actor.process.stop is not None:
@@ -271,11 +321,21 @@ KINDS = (
     Kind("delete answer lost", ("after delete",), lose_answer),
     Kind("release lost", ("before release", "after release"), lose_answer),
     Kind("extension lost", ("before extend", "after extend"), lose_answer),
+    Kind("crash around a put to S3", ("before put", "after put"), die),
+    Kind("crash around a get from S3", ("before get", "after get", "in get"), die),
+    Kind("put request lost", ("before put",), lose_request),
+    Kind("put answer lost", ("after put",), lose_answer),
+    Kind("get request lost", ("before get",), lose_request),
+    Kind("get answer lost", ("after get",), lose_answer),
+    Kind("get cut in the middle", ("in get",), cut),
+    Kind("S3 throttled", ("before put", "before get"), slow_down),
+    Kind("S3 denied", ("before put", "before get"), deny, share=0.5),
+    Kind("S3 away for a while", ("before put", "before get", "in get"), take_s3_away, share=0.3),
     Kind("throttled", ("before send", "before receive", "before delete", "before release", "before extend"), throttle, share=0.5),
-    Kind("visibility expired before recording", ("after receive", "begin"), pass_time, WORKER),
+    Kind("visibility expired before recording", ("after receive", "begin", "after get"), pass_time, WORKER),
     Kind("visibility expired before delete", ("committed", "before delete"), pass_time, WORKER),
-    Kind("slow worker, back late", ("begin", "after receive", "before delete"), freeze, WORKER),
-    Kind("slow sender, back late", ("before send", "after send"), freeze, SENDERS),
+    Kind("slow worker, back late", ("begin", "after receive", "before delete", "in get"), freeze, WORKER),
+    Kind("slow sender, back late", ("before send", "after send", "before put", "after put"), freeze, SENDERS),
     Kind("database error", ("statement", "single statement"), break_statement, share=0.1),
     Kind("commit failed", ("before commit",), break_statement),
     Kind("deadlock", ("statement",), deadlock, share=0.1),
@@ -283,5 +343,5 @@ KINDS = (
     Kind("connection dropped during commit", ("committed",), drop_connection),
     Kind("database away for a while", ("begin",), take_database_away, share=0.2),
     Kind("queue away for a while", ("before send", "before receive", "before delete"), take_queue_away, share=0.1),
-    Kind("SIGTERM", ("after receive", "begin", "committed", "before delete", "before release"), ask_to_stop, share=0.4),
+    Kind("SIGTERM", ("after receive", "begin", "committed", "before delete", "before release", "in get"), ask_to_stop, share=0.4),
 )

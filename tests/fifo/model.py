@@ -8,7 +8,7 @@
 is the product's down to the request. Nothing reads real time. A long poll with nothing to deliver answers at once and moves no
 clock: whoever drives the clock decides how long waiting takes.
 
-Faults enter through `broker.faults` (see Faults); `accepted`, `deliveries`, `deletions` and `moves` tell what truly happened.
+Faults enter through `broker.faults` (see Faults); `accepted`, `swallowed`, `deliveries`, `deletions` and `moves` tell what truly happened.
 """
 
 from __future__ import annotations
@@ -75,6 +75,16 @@ class Handled:
 
 
 @dataclass(frozen=True, slots=True)
+class Swallowed:
+    """One message that a queue took for a repetition of another: `message_id` is that of the first."""
+
+    queue: str
+    message_id: str
+    publication_id: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """A message that went to, or came back from, the dead letters."""
 
@@ -121,6 +131,7 @@ class FifoBroker:
         self.accepted: dict[str, list[Accepted]] = {}
         self.deliveries: list[Handled] = []
         self.deletions: list[Handled] = []
+        self.swallowed: list[Swallowed] = []
         self.moves: list[Moved] = []
         self.stores: dict[str, Store] = {}
         self.client = ModelClient(self)
@@ -187,6 +198,10 @@ class FifoBroker:
             )
         )  # fmt: skip
 
+    def note_swallowed(self, queue: str, message_id: str, attributes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write down that the queue took a message for a repetition of this one."""
+        self.swallowed.append(Swallowed(queue, message_id, publication_in(attributes), self.clock.now))
+
     def handled(self, queue: str, message: Stored) -> Handled:
         """What a delivery or a deletion of the message looks like in the log."""
         return Handled(
@@ -224,4 +239,9 @@ class ModelQueue(sqs.Queue):
 
 def publication_of(message: Stored) -> str:
     """The publication id that the portal gave the message, empty for a foreign one."""
-    return str(message.attributes.get(PUBLICATION_ID, {}).get("StringValue", ""))
+    return publication_in(message.attributes)
+
+
+def publication_in(attributes: Mapping[str, Mapping[str, Any]]) -> str:
+    """The publication id among the attributes of a message as boto3 has them, "" without one."""
+    return str(attributes.get(PUBLICATION_ID, {}).get("StringValue", ""))

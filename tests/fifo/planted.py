@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from unittest import mock
 
 from django.db import connection, models
 
-from trades import consumer, history, publishing
-from trades.models import Message
-from trades.sqs import Received
+from trades import backlog, consumer, fetching, history, outbox, quarantine, sending
+from trades.models import Message, Publication
+from trades.sqs import QueueError, Received, buckets
 
 
 @contextmanager
@@ -78,13 +79,7 @@ def _without_unique_keys() -> Iterator[None]:
 @contextmanager
 def relay_that_skips() -> Iterator[None]:
     """A sender goes on with a group although one of its publications could not be sent."""
-    send = publishing._send
-
-    def careless(*values: Any) -> set[str]:
-        send(*values)
-        return set()
-
-    with mock.patch.object(publishing, "_send", careless):
+    with mock.patch.object(backlog.Backlog, "stop", backlog.Backlog.go_on):
         yield
 
 
@@ -100,12 +95,107 @@ def order_by_sequence_text() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def pointer_before_put() -> Iterator[None]:
+    """A sender sends the pointer whether the payload was stored or not."""
+    put = buckets.put
+
+    def careless(*values: Any) -> None:
+        with suppress(QueueError):
+            put(*values)
+
+    with mock.patch.object(buckets, "put", careless):
+        yield
+
+
+@contextmanager
+def acknowledged_unread() -> Iterator[None]:
+    """The worker deletes what it received, even where the payload could not be had."""
+    record = consumer.Receiver._recorded
+
+    def all_done(self: consumer.Receiver, batch: Sequence[Received]) -> Sequence[Received]:
+        record(self, batch)
+        return batch
+
+    with mock.patch.object(consumer.Receiver, "_recorded", all_done):
+        yield
+
+
+@contextmanager
+def any_bucket() -> Iterator[None]:
+    """The worker reads whatever bucket a message names."""
+    with mock.patch.object(fetching, "_check"):
+        yield
+
+
+@contextmanager
+def unverified_payload() -> Iterator[None]:
+    """The worker takes what it finds under the key, whatever its hash."""
+    with mock.patch.object(buckets.Pointer, "sha256", ""):
+        yield
+
+
+@contextmanager
+def payload_removed_when_done() -> Iterator[None]:
+    """The worker removes the object once its message is deleted, as Amazon's Extended Clients do."""
+    delete = consumer.Receiver._delete
+
+    def and_the_object(self: consumer.Receiver, batch: Sequence[Received]) -> None:
+        delete(self, batch)
+        for message in batch:
+            if isinstance(message, fetching.Fetched):
+                pointer = buckets.pointer_of(replace(message, body=message.pointer))
+                buckets.s3_client().delete_object(Bucket=pointer.bucket, Key=pointer.key)
+
+    with mock.patch.object(consumer.Receiver, "_delete", and_the_object):
+        yield
+
+
+@contextmanager
+def cancelled_without_lease() -> Iterator[None]:
+    """A publication is cancelled whoever is sending it just now."""
+
+    def undisturbed(publications: Any, clock: Any) -> AbstractContextManager[list[int]]:
+        return nullcontext(sorted(set(publications)))
+
+    with mock.patch.object(outbox, "_undisturbed", undisturbed):
+        yield
+
+
+@contextmanager
+def swallowed_is_sent() -> Iterator[None]:
+    """What SQS took for a repetition of another publication counts as any other that was sent."""
+    note = sending._note_sent
+
+    def believing(*values: Any) -> None:
+        note(*values)
+        Publication.objects.filter(swallowed=True).update(swallowed=False)
+
+    with mock.patch.object(sending, "_note_sent", believing):
+        yield
+
+
+@contextmanager
+def unhandled_row_dropped() -> Iterator[None]:
+    """What a person lets into the history is not left to the handler of its queue."""
+    with mock.patch.object(quarantine.unhandled, "leave_where_handled"):
+        yield
+
+
 PLANTED: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "delete-before-commit": delete_before_commit,
     "no-group-stop": no_group_stop,
     "no-inbox-key": no_inbox_key,
     "relay-that-skips": relay_that_skips,
     "order-by-sequence-text": order_by_sequence_text,
+    "pointer-before-put": pointer_before_put,
+    "acknowledged-unread": acknowledged_unread,
+    "any-bucket": any_bucket,
+    "unverified-payload": unverified_payload,
+    "payload-removed-when-done": payload_removed_when_done,
+    "cancelled-without-lease": cancelled_without_lease,
+    "swallowed-is-sent": swallowed_is_sent,
+    "unhandled-row-dropped": unhandled_row_dropped,
 }
 
 

@@ -1,4 +1,4 @@
-"""One run: everybody on one queue and one database, until what broke is repaired. The seed decides everything."""
+"""One run: everybody on some queues, a bucket and one database, until what broke is repaired. The seed decides everything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -18,16 +18,23 @@ from unittest import mock
 from django.conf import settings
 from django.db import connection
 
-from tests.fifo import actors, faults, invariants
-from tests.fifo.actors import DEAD_LETTERS, QUEUE, Plan, Traffic
+from tests.fifo import actors, faults, people
+from tests.fifo.actors import Traffic
+from tests.fifo.bucket import ModelS3
 from tests.fifo.client import arn_of
-from tests.fifo.database import Instruments, Waits, clean, quick_connections, watching
+from tests.fifo.database import Instruments, Waits, clean, quick_connections, rows, table_of_handler, watching
+from tests.fifo.endings import check_all
 from tests.fifo.faults import Weather
+from tests.fifo.handled import Firm, Handling
 from tests.fifo.invariants import Watch
 from tests.fifo.model import FifoBroker, VirtualClock
-from tests.fifo.scheduler import Actor, Outcome, Scheduler, VirtualEvent, VirtualLock, virtual_threading
-from trades import publishing, sqs, stopping, visibility
+from tests.fifo.plan import BUCKET, FORBIDDEN, PARTNERS, QUEUE_BYTES, Plan
+from tests.fifo.scheduler import Actor, Body, Outcome, Scheduler, VirtualEvent, VirtualLock, virtual_threading
+from trades import leases, sending, sqs, stopping, visibility
+from trades.handing_in import reading
 from trades.management.commands import relay_publications
+from trades.routes import file, places
+from trades.sqs import buckets
 
 MOST_STEPS = 6_000
 MOST_STEPS_IN_CALM = 12_000
@@ -37,7 +44,7 @@ LONGEST_CALM = 4 * 3600.0
 
 
 class Run:
-    """Everybody, on one queue and one database."""
+    """Everybody, on some queues, a bucket and one database."""
 
     def __init__(self, seed: int, stack: ExitStack) -> None:
         self.rng = Random(seed)
@@ -46,10 +53,14 @@ class Run:
         self.broker = FifoBroker(self.clock, Random(self.rng.random()))
         self._make_queues()
         self.scheduler = Scheduler(self.rng, self.clock, plan.pace)
-        self.watch = Watch(self.broker, QUEUE, stack.enter_context(watching()), plan.hold)
+        seen = stack.enter_context(watching())
+        self.s3 = ModelS3(BUCKET, PARTNERS, FORBIDDEN)
+        handling = Handling(seen, plan.handled) if plan.handled else None
+        self.watch = Watch(self.broker, self.s3, plan.queues, seen, plan.hold, (BUCKET, PARTNERS), handling)
         self.weather = Weather(self.rng, self.scheduler, self.broker, self.watch, plan.visibility)
         self.traffic = Traffic(self.rng, plan, self.weather)
-        self.broker.faults = self.weather
+        self.firm = Firm(self.rng, self.weather)
+        self.broker.faults = self.s3.faults = self.weather
         in_transactions = connection.vendor == "postgresql"
         self.scheduler.prepare = lambda actor: self._prepare(actor, in_transactions=in_transactions)
         if in_transactions:
@@ -58,12 +69,15 @@ class Run:
             self.weather.count("worker clocks that are wrong")
 
     def _make_queues(self) -> None:
-        attributes = {"VisibilityTimeout": str(self.plan.visibility), "ContentBasedDeduplication": "true"}
-        self.broker.create(DEAD_LETTERS, attributes)
-        if self.plan.most_receives:
-            policy = {"deadLetterTargetArn": arn_of(DEAD_LETTERS), "maxReceiveCount": self.plan.most_receives}
-            attributes["RedrivePolicy"] = json.dumps(policy)
-        self.broker.create(QUEUE, attributes)
+        plan = self.plan
+        attributes = {"VisibilityTimeout": str(plan.visibility), "ContentBasedDeduplication": "true"}
+        largest = {"MaximumMessageSize": str(QUEUE_BYTES)} if plan.is_large else {}
+        for queue in plan.queues:
+            dead_letters = plan.dead_letters_of(queue)
+            self.broker.create(dead_letters, attributes)
+            policy = {"deadLetterTargetArn": arn_of(dead_letters), "maxReceiveCount": plan.most_receives}
+            redrive = {"RedrivePolicy": json.dumps(policy)} if plan.most_receives else {}
+            self.broker.create(queue, attributes | largest | redrive)
 
     def _prepare(self, actor: Actor, *, in_transactions: bool) -> None:
         Instruments(actor, self.weather, in_transactions=in_transactions)
@@ -71,18 +85,30 @@ class Run:
     def start(self) -> None:
         """Everybody begins."""
         plan, weights = self.plan, iter(self.plan.weights)
+        if plan.handled:
+            self.firm.register(plan.handled, self.clock.utc())
         for number in range(plan.publishers):
-            self.scheduler.start(f"publisher {number + 1}", actors.Publisher(self.traffic, number).run, next(weights))
+            self._start(f"publisher {number + 1}", actors.Publisher(self.traffic, number).run, weights)
         for number in range(plan.relays):
-            self.scheduler.start(f"relay {number + 1}", actors.relay, next(weights))
+            self._start(f"relay {number + 1}", actors.relay, weights)
         for number in range(plan.foreigners):
-            self.scheduler.start(f"foreigner {number + 1}", actors.Foreigner(self.traffic).run, next(weights))
-        for number in range(plan.workers):
-            self.scheduler.start(f"worker {number + 1}", actors.WorkerProcess(plan, self.rng).run, next(weights))
-        if plan.most_receives:
-            self.scheduler.start("worker of dead letters", actors.WorkerProcess(plan, self.rng, DEAD_LETTERS).run, next(weights))
+            self._start(f"foreigner {number + 1}", actors.Foreigner(self.traffic, self.s3).run, weights)
+        for queue, count in zip(plan.queues, plan.workers, strict=True):
+            for number in range(count):
+                # Some workers of the queue may run without its handler: what they record is left to the others.
+                firm = self.firm if queue == plan.handled and (number == 0 or self.rng.random() < 0.7) else None
+                self._start(f"worker {number + 1} of {queue}", actors.WorkerProcess(plan, self.rng, queue, firm).run, weights)
+        for queue in sorted({plan.dead_letters_of(queue) for queue in plan.queues}) if plan.most_receives else ():
+            self._start(f"worker of {queue}", actors.WorkerProcess(plan, self.rng, queue, takes_dead_letters=True).run, weights)
         for number in range(plan.operators):
-            self.scheduler.start(f"operator {number + 1}", actors.Operator(self.traffic).run, next(weights))
+            self._start(f"operator {number + 1}", people.Operator(self.traffic, self.s3).run, weights)
+        for number in range(plan.clerks):
+            self._start(f"clerk {number + 1}", people.Clerk(self.traffic).run, weights)
+        if plan.is_large:
+            self._start("housekeeping", people.Housekeeping(self.traffic, self.s3).run, weights)
+
+    def _start(self, name: str, body: Body, weights: Iterator[int]) -> None:
+        self.scheduler.start(name, body, next(weights))
 
     def go(self) -> None:
         """Until all is handed in and the faults are used up; then in calm until queue and outbox are empty."""
@@ -102,7 +128,7 @@ class Run:
 
     def _calm(self) -> None:
         self.weather.is_calm = True
-        self.weather.away_until.update(queue=0.0, database=0.0)
+        self.weather.away_until.update(queue=0.0, database=0.0, S3=0.0)
         self.watch.calm()
         # A machine that needs longer for a batch than the visibility timeout lasts would never be done.
         self.scheduler.pace = min(self.scheduler.pace, CALM_PACE)
@@ -112,13 +138,19 @@ class Run:
         return not self.watch.violations and not self.scheduler.errors
 
     def _drained(self) -> bool:
-        if not self.traffic.finished() or any(store.messages for store in self.broker.stores.values()):
-            return False
-        return not invariants.rows(self.watch.connection, "SELECT 1 FROM trades_publication WHERE state = 'PENDING' LIMIT 1")
+        return self.traffic.finished() and not self._in_queues() and not any(self._in_tables())
+
+    def _in_queues(self) -> int:
+        return sum(len(store.messages) for store in self.broker.stores.values())
+
+    def _in_tables(self) -> tuple[int, int]:
+        """What waits in the outbox, and for a handler."""
+        pending = rows(self.watch.connection, "SELECT count(*) FROM trades_publication WHERE state = 'PENDING'")[0][0]
+        return pending, rows(self.watch.connection, "SELECT count(*) FROM trades_unhandled")[0][0]
 
     def _left(self) -> str:
-        pending = invariants.rows(self.watch.connection, "SELECT count(*) FROM trades_publication WHERE state = 'PENDING'")[0][0]
-        return f"{sum(len(store.messages) for store in self.broker.stores.values())} messages of the queues and {pending} of the outbox"
+        pending, unhandled = self._in_tables()
+        return f"{self._in_queues()} messages of the queues, {pending} of the outbox and {unhandled} for a handler"
 
     def violations(self) -> Iterator[str]:
         """Everything that is not as it must be."""
@@ -126,7 +158,7 @@ class Run:
         for actor, error in self.scheduler.errors:
             yield f"{actor.name} ended with {error!r}"
         if self._sound():
-            yield from invariants.check_all(self.watch)
+            yield from check_all(self.watch)
 
 
 def run_seed(seed: int, *, keep_log: bool = False) -> Outcome:
@@ -138,6 +170,7 @@ def run_seed(seed: int, *, keep_log: bool = False) -> Outcome:
 def _run_seed(seed: int, keep_log: bool) -> Outcome:
     clean()
     with ExitStack() as stack:
+        stack.enter_context(table_of_handler())
         stack.enter_context(quick_connections())
         run = Run(seed, stack)
         stack.enter_context(everything_virtual(run))
@@ -148,8 +181,13 @@ def _run_seed(seed: int, keep_log: bool) -> Outcome:
             run.scheduler.end()
         violations = list(run.violations())
     run.weather.counts["content: given up by SQS"] += len(run.broker.moves)
+    run.weather.counts["content: swallowed by SQS"] += len(run.broker.swallowed)
+    run.weather.counts["content: cancelled, sent by a sender that died"] += run.watch.unknowable
+    run.weather.counts["content: payloads in S3"] += len(run.s3.stored)
     log = run.scheduler.log if keep_log or violations else []
-    return Outcome(seed, run.scheduler.steps, len(run.broker.accepted[QUEUE]), run.weather.counts, violations, log)
+    return Outcome(
+        seed, run.scheduler.steps, sum(len(run.broker.accepted[queue]) for queue in run.plan.queues), run.weather.counts, violations, log
+    )
 
 
 @contextmanager
@@ -178,17 +216,31 @@ def everything_virtual(run: Run) -> Iterator[None]:
 
         put(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4))
         put(stopping, "random", SimpleNamespace(uniform=rng.uniform))
-        put(publishing, "time", time)
-        put(publishing, "Signal", lambda: VirtualEvent(scheduler))
+        put(sending, "time", time)
+        # Who moves is decided by the seed, and not by threads.
+        put(sending, "CALLS_AT_ONCE", 1)
+        put(leases, "time", time)
+        put(leases, "Signal", lambda: VirtualEvent(scheduler))
         put(relay_publications, "time", time)
         put(relay_publications, "timezone", SimpleNamespace(now=clock.utc))
         put(visibility, "threading", virtual_threading(scheduler))
         # Its lock was taken from `threading` when the class was made.
         put(visibility, "Lease", _leases_of(scheduler))
-        put(sqs, "open_queue", run.broker.open)
+        put(sqs, "open_queue", lambda name, place=None, **_: run.broker.open(name))
+        # Of one process, and here each has but one thread that hands in.
+        put(reading, "_one_large_at_a_time", nullcontext())
+        put(places, "time", time)
+        put(places, "_known", {})
+        table = file._table(run.plan.spec)
+        put(file, "_in_use", lambda name: table)
+        put(buckets, "s3_client", lambda: run.s3)
+        put(sqs, "MAX_MESSAGE_BYTES", run.plan.row_bytes)
         # Errors name the broker, and without an address boto3 would look for one in all its files, each time.
-        stack.enter_context(mock.patch.dict(os.environ, AWS_ENDPOINT_URL_SQS=faults.URL))
+        stack.enter_context(mock.patch.dict(os.environ, AWS_ENDPOINT_URL_SQS=faults.URL, AWS_ENDPOINT_URL_S3=faults.S3_URL))
         put(settings, "TRADES_HOLD", run.plan.hold)
+        put(settings, "TRADES_QUEUE", run.plan.queues[0])
+        put(settings, "TRADES_PAYLOAD_BUCKET", BUCKET)
+        put(settings, "TRADES_PAYLOAD_BUCKETS", [BUCKET, PARTNERS])
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, logging.NOTSET)
         yield
