@@ -52,11 +52,16 @@ faults: .venv/.dev ## run publishers, workers and operators under faults drawn f
 	$(PY) -m tests.fifo.run --seeds $(or $(SEEDS),1000) $(ARGS)
 	$(PY) -m tests.support.with_postgres tests.fifo.run --seeds $(or $(SEEDS),1000) $(ARGS)
 
-bench: .venv/.dev .broker/.run ## measure reading, the worker on SQLite and PostgreSQL, its memory (COUNT=N), pages over few and many trades (PAGES_TRADES=N)
+bench: .venv/.dev .broker/.run ## measure reading, publishing and the worker on SQLite and PostgreSQL, its memory (COUNT=N), pages over few and many trades (PAGES_TRADES=N)
 	$(PY) -m benchmarks.parse
 	$(PY) -m benchmarks.consume $(ARGS)
 	$(PY) -m tests.support.with_postgres benchmarks.consume $(ARGS)
+	$(PY) -m benchmarks.publish
+	$(PY) -m tests.support.with_postgres benchmarks.publish
 	$(PY) -m benchmarks.memory --count $(or $(COUNT),20000)
+	$(PY) -m benchmarks.payloads
+	$(PY) -m benchmarks.upload_memory
+	$(PY) -m benchmarks.large
 	$(PY) -m benchmarks.parse --hostile
 	$(PY) -m benchmarks.pages
 	$(PY) -m tests.support.with_postgres benchmarks.pages
