@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -20,6 +19,7 @@ from trades import quarantine
 from trades.models import Message
 from trades.web import reasons, settling, words
 from trades.web.access import SEE, SETTLE, needs
+from trades.web.deeds import DeedForm
 from trades.web.message_pages import NO_REASON, SIGNED_OUT
 from trades.web.message_view import MOST_PARSED, revisions, says_of
 from trades.web.quarantine_list import Row, listed, waiting_behind
@@ -123,20 +123,6 @@ def _nothing(others: Sequence[Message]) -> str:
     return "No message is ticked. Go back to the list and tick at least one."
 
 
-class DeedForm(forms.Form):
-    """What to do, and why."""
-
-    act = forms.ChoiceField(choices=[(name, deed.verb) for name, deed in DEEDS.items()])
-    reason = forms.CharField(max_length=1000, required=False)
-
-    def clean_reason(self) -> str:
-        """The reason, where one is needed."""
-        reason: str = self.cleaned_data["reason"].strip()
-        if not reason and (deed := DEEDS.get(self.cleaned_data.get("act", ""))) and deed.needs_reason:
-            raise forms.ValidationError(NO_REASON)
-        return reason
-
-
 @needs(SEE)
 @needs(SETTLE)
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -145,7 +131,7 @@ def settle(request: HttpRequest) -> HttpResponse:
     if was_signed_out(request):
         return ask_again(request)
     params = request.POST if request.method == "POST" else request.GET
-    form = DeedForm(params)
+    form = DeedForm(params, DEEDS, NO_REASON)
     is_valid = form.is_valid()
     name = form.cleaned_data.get("act") or next(iter(DEEDS))
     deed, now = DEEDS[name], timezone.now()

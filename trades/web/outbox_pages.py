@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -23,6 +22,7 @@ from trades.models import AuditEntry, Publication
 from trades.quarantine import who
 from trades.web import outbox_list, words
 from trades.web.access import PUBLISH, SEE, needs
+from trades.web.deeds import DeedForm
 from trades.web.settling import actor_of
 
 MOST = 200
@@ -61,20 +61,6 @@ DEEDS = {
         True,
     ),
 }
-
-
-class DeedForm(forms.Form):
-    """What to do, and why."""
-
-    act = forms.ChoiceField(choices=[(name, deed.verb) for name, deed in DEEDS.items()])
-    reason = forms.CharField(max_length=1000, required=False)
-
-    def clean_reason(self) -> str:
-        """The reason, where one is needed."""
-        reason: str = self.cleaned_data["reason"].strip()
-        if not reason and (deed := DEEDS.get(self.cleaned_data.get("act", ""))) and deed.needs_reason:
-            raise forms.ValidationError(NO_REASON)
-        return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +114,7 @@ def outbox_act(request: HttpRequest) -> HttpResponse:
         messages.warning(request, SIGNED_OUT)
         return redirect("outbox")
     params = request.POST if request.method == "POST" else request.GET
-    form = DeedForm(params)
+    form = DeedForm(params, DEEDS, NO_REASON)
     is_valid = form.is_valid()
     name = form.cleaned_data.get("act") or next(iter(DEEDS))
     chosen = ticked(params, DEEDS[name])
