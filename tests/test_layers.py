@@ -17,7 +17,8 @@ TELLING = {"messages", "lifecycle", "order", "course"}
 RECORDING = TELLING | {
     "models", "dialects", "identifiers", "description", "retelling", "ledger", "sqs", "history", "corrections", "quarantine",
     "rehearsal", "dead_letters",
-    "routes", "payloads", "fetching", "rereading", "handing_in", "leases", "sending", "outbox", "publishing", "deciding", "foretelling",
+    "routes", "payloads", "fetching", "rereading", "handing_in", "leases", "outbox_rows", "sending", "outbox", "publishing", "deciding",
+    "foretelling",
     "asof", "exceptions", "owning",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
@@ -60,7 +61,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handing_in": {"messages", "models", "bulk", "sqs", "dialects", "identifiers", "routes", "payloads"},
     "leases": {"models"},
     "backlog": {"models", "sqs"},
-    "sending": {"models", "bulk", "sqs", "routes", "payloads", "handing_in", "leases", "backlog"},
+    "outbox_rows": {"models", "bulk", "sqs"},
+    "sending": {"models", "sqs", "routes", "payloads", "handing_in", "leases", "backlog", "outbox_rows"},
     "outbox": {"models", "leases", "quarantine", "sending"},
     "publishing": {"models", "bulk", "sqs", "handing_in", "sending", "routes", "payloads"},
     "deciding": {"models", "publishing", "sending", "handing_in"},

@@ -18,7 +18,7 @@ from tests.support.broker import FifoQueue
 from tests.support.native import NOON, native, received
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
-from trades import consumer, history, publishing, receipts, sending, sqs
+from trades import consumer, history, outbox_rows, publishing, receipts, sending, sqs
 from trades.consumer import Receiver, Settings
 from trades.handing_in import IncomingDocument
 from trades.heartbeat import Heartbeat, Vitals
@@ -216,7 +216,7 @@ def test_a_worker_process_tells_who_received_and_that_the_queue_deleted(queue: F
 
 
 def test_every_failed_attempt_is_kept_up_to_a_number_and_counted_beyond_it(queue: FifoQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "MOST_ATTEMPTS", 2)
+    monkeypatch.setattr(outbox_rows, "MOST_ATTEMPTS", 2)
     real, left = Queue.send, iter(range(3))
 
     def failing(self: Queue, messages: Sequence[sqs.Outgoing]) -> list[sqs.Sent | sqs.Failed]:

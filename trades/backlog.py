@@ -13,15 +13,17 @@ from trades.models import Publication
 WINDOW = 1000  # keys read at a time
 MOST = 20_000  # keys held, whatever the number of their groups
 LOOK = 20  # groups that may go next, before more keys are read for full calls
+PLENTY = 50  # groups that may go next, for calls to be planned ahead
 POINTER_BYTES = 1024  # a message whose text is in S3, attributes included, has at most so many
 
 
 class Key(NamedTuple):
-    """One unsent row, and the bytes that it takes in a call."""
+    """One unsent row, the bytes that it takes in a call, and those of its text."""
 
     pk: int
     group: str
     size: int
+    text_size: int
 
 
 class Backlog:
@@ -61,6 +63,11 @@ class Backlog:
         """Whether another call could be made at once."""
         return bool(self._heads)
 
+    @property
+    def has_plenty(self) -> bool:
+        """Whether so many groups may go on that calls can be planned ahead, and none will be half empty for it in the end."""
+        return len(self._heads) >= PLENTY
+
     def go_on(self, group: str) -> None:
         """The group's row is done with: the next one may go."""
         keys = self._groups[group]
@@ -84,7 +91,7 @@ class Backlog:
             found = list(rows.values_list("pk", "group_id", "size")[:WINDOW])
             self._is_read = not found
             for pk, group, size in found:
-                self._add(Key(pk, group, self._in_call(size)))
+                self._add(Key(pk, group, self._in_call(size), size))
 
     def _add(self, key: Key) -> None:
         self._last = key.pk

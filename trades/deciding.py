@@ -74,8 +74,7 @@ def decide(
         queues = _publish(wanted, now, locked.traceparent)
         decision = Decision(count, total - count)
         _close(locked, choice, decision, user, now)
-    for queue in queues:
-        sending.deliver(queue, clock=clock, patience=2, at_most=5)
+    sending.deliver_for_person(queues, clock=clock)
     return decision
 
 

@@ -1,18 +1,20 @@
-"""Who may send to a queue: one holder at a time, for a while that it goes on renewing."""
+"""Who may send to a queue: one holder at a time, for a while that it goes on renewing, and what it is about to send."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from threading import Event as Signal
+from typing import Any
 
-from django.db import DatabaseError, connection
-from django.db.models import Q
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce
 
-from trades.models import OutboxLease
+from trades.models import OutboxLease, Publication
 
 Clock = Callable[[], datetime]
 # So long a sender that died holds up its queue. One that is only slow may be overtaken in the middle of a call: the other begins with
@@ -30,12 +32,13 @@ class Lease:
         self.clock = clock
         self.holder = uuid.uuid4().hex
         self._renewed_at: datetime | None = None
+        self._in_hand: set[int] = set()
 
     def acquire(self, patience: float = 0, stop: Signal | None = None) -> bool:
         """Whether it is ours now; while it is another's it is waited for so many seconds, or until asked to stop."""
         OutboxLease.objects.get_or_create(queue=self.queue, defaults={"expires_at": self.clock()})
         deadline, wait = time.monotonic() + patience, stop or Signal()
-        while not self.renew():
+        while not self._take():
             if time.monotonic() >= deadline or wait.wait(POLL_SECONDS):
                 return False
         return True
@@ -46,22 +49,57 @@ class Lease:
         return timedelta(0) <= age < RENEWED or self.renew()
 
     def renew(self) -> bool:
-        """Take it or keep it, unless another has it. Gives whether it is ours."""
+        """Keep it, unless another has had it since. Gives whether it is ours."""
         now = self.clock()
-        free = Q(holder=self.holder) | Q(expires_at__lte=now)
-        is_ours = OutboxLease.objects.filter(free, queue=self.queue).update(holder=self.holder, expires_at=now + LEASE) == 1
-        self._renewed_at = now if is_ours else None
-        return is_ours
+        return self._is_ours(now, self._own().update(expires_at=now + LEASE) == 1)
+
+    def take_in_hand(self, publications: Iterable[int]) -> bool:
+        """Keep it, and with it which publications (keys) are about to be sent: who dies before it could note what SQS answered leaves
+        that to its successor. Gives whether the lease is ours."""
+        self._in_hand.update(publications)
+        now = self.clock()
+        kept = self._own().update(expires_at=now + LEASE, in_hand=sorted(self._in_hand), in_hand_since=now)
+        return self._is_ours(now, kept == 1)
+
+    def settled(self, publications: Iterable[int]) -> None:
+        """What became of these is noted, or they were not sent."""
+        self._in_hand.difference_update(publications)
 
     def release(self) -> None:
         """Let the next one begin at once. Where the connection broke a new one is tried; failing that, it runs out by itself."""
-        lease = OutboxLease.objects.filter(queue=self.queue, holder=self.holder)
+        left: dict[str, Any] = {} if self._in_hand else {"in_hand": [], "in_hand_since": None}
         try:
-            lease.update(expires_at=self.clock())
+            self._own().update(expires_at=self.clock(), **left)
         except DatabaseError:
             connection.close()
             with suppress(DatabaseError):
-                lease.update(expires_at=self.clock())
+                self._own().update(expires_at=self.clock(), **left)
+
+    def _own(self) -> QuerySet[OutboxLease]:
+        return OutboxLease.objects.filter(queue=self.queue, holder=self.holder)
+
+    def _is_ours(self, now: datetime, is_ours: bool) -> bool:
+        self._renewed_at = now if is_ours else None
+        return is_ours
+
+    def _take(self) -> bool:
+        """Take it if it is free."""
+        now = self.clock()
+        free = OutboxLease.objects.filter(queue=self.queue, expires_at__lte=now)
+        ours = {"holder": self.holder, "expires_at": now + LEASE}
+        if free.filter(in_hand_since=None).update(**ours):
+            return self._is_ours(now, True)
+        if not free.exists():
+            return False
+        with transaction.atomic():
+            left = free.select_for_update().first()
+            if left is None:
+                return self._is_ours(now, False)
+            # By now they may be in the queue, or on their way into it.
+            unsure = Publication.objects.filter(pk__in=left.in_hand, state=Publication.State.PENDING)
+            unsure.update(uncertain_since=Coalesce(F("uncertain_since"), left.in_hand_since))
+            OutboxLease.objects.filter(pk=left.pk).update(**ours, in_hand=[], in_hand_since=None)
+        return self._is_ours(now, True)
 
 
 @contextmanager

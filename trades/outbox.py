@@ -24,7 +24,6 @@ State, Action = Publication.State, AuditEntry.Action
 # SQS forgets a deduplication id after five minutes (AWS, exactly-once processing in Amazon SQS).
 HORIZON, NEAR = timedelta(minutes=5), timedelta(minutes=4)
 PATIENCE_SECONDS = 3  # for a sender that is in the middle of a call
-SENDING_SECONDS = 5
 DID = {Action.CANCEL: "cancelled it", Action.RESEND: "had it sent again"}
 UNSENT = ["body", "pointer"]  # not needed to act, and large
 
@@ -115,8 +114,7 @@ def resend(publications: Iterable[int], *, actor: Actor, clock: Clock, reason: s
             _audit(Action.RESEND, row, actor, " ".join(filter(None, [reason.strip(), _facts(row)])), clock())
             if row.state == State.SENT:
                 _make_unsent(row)
-    queues = sorted({row.queue for row in rows})
-    deliveries = [sending.deliver(queue, clock=clock, patience=PATIENCE_SECONDS, at_most=SENDING_SECONDS) for queue in queues]
+    deliveries = sending.deliver_for_person(sorted({row.queue for row in rows}), clock=clock)
     after = Publication.objects.filter(pk__in=pks).defer(*UNSENT).order_by("pk")
     return Resent(list(after), behind, [delivery.problem for delivery in deliveries if delivery.problem])
 

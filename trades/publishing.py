@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from trades import bulk, handing_in, routes
-from trades.handing_in import Groups, IncomingDocument, OutgoingMessage, begin
+from trades.handing_in import Groups, IncomingDocument, OutgoingMessage, ReadDocument, begin
 from trades.models import Document, Draft, Publication, Upload
-from trades.sending import Clock, deliver
+from trades.sending import Clock, deliver_for_person
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -38,8 +38,7 @@ def publish(
     for chunk in handing_in.chunks(documents):
         rows = store(upload, chunk, queue=queue, group=group, groups=groups, now=clock())
         queues |= dict.fromkeys(queues_of(rows))
-    for name in queues:
-        deliver(name, clock=clock, patience=2, at_most=5)
+    deliver_for_person(queues, clock=clock)
     return upload
 
 
@@ -58,8 +57,15 @@ def store(
     same for all calls of one upload.
     """
     read = handing_in.read(documents, now=now, group=group, queue=queue, traceparent=upload.traceparent)
+    return store_read(upload, read, now=now, group=group, groups=groups)
+
+
+def store_read(
+    upload: Upload, documents: Sequence[ReadDocument], *, now: datetime, group: str | None = None, groups: Groups | None = None
+) -> list[Document]:
+    """As `store`, of documents that are read already."""
     with transaction.atomic():
-        rows, outgoing = handing_in.save(upload, read, group=group, groups=groups)
+        rows, outgoing = handing_in.save(upload, documents, group=group, groups=groups)
         bulk.insert([publication(each, now=now, traceparent=upload.traceparent) for each in outgoing])
     return rows
 

@@ -11,32 +11,30 @@ import hashlib
 import io
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Event as Signal
-from typing import Any, BinaryIO, NamedTuple, cast
-from uuid import UUID
+from typing import Any, BinaryIO, cast
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
-from trades import bulk, leases, payloads, routes, sqs
+from trades import leases, outbox_rows, payloads, routes, sqs
 from trades.backlog import Backlog, Key
 from trades.handing_in import attributes, outgoing
 from trades.leases import Clock, Lease
-from trades.models import Payload, Publication, SendAttempt
+from trades.models import Payload, Publication
+from trades.outbox_rows import Answer, Entry, Row
 from trades.sqs import buckets
 
-# Of one publication that are kept each by itself; later ones are counted, and the last one's error is kept.
-MOST_ATTEMPTS = 50
+PATIENCE_SECONDS, PERSON_SECONDS = 2, 5  # that a person waits for another sender, and for the sending
 # While SQS works on one call the next is made ready: their groups are never the same.
 CALLS_AT_ONCE = 2
-ANSWER = {
-    "pk": "bigint", "deduplication": "text", "message": "text", "md5": "text", "sequence": "text", "pointer": "text", "repeated": "boolean",
-}  # fmt: skip
+# Calls the rows of which are read together, and the answers of which are noted together, but no later than so many seconds.
+CALLS_IN_HAND, NOTED_AFTER = 5, timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -64,11 +62,13 @@ def deliver(
     at_most: float | None = None,
     stop: Signal | None = None,
     skip: Collection[str] = (),
+    meanwhile: Callable[[], bool] | None = None,
 ) -> Delivery:
     """Send what is unsent, oldest first, but of the message groups to `skip`.
 
     Waits up to `patience` seconds while another sender is at work, then leaves it to that one. Begins no call after `at_most`
     seconds: a backlog is the relay's, not that of the person who happens to upload next. Ends after the call in hand when asked to stop.
+    While SQS works, a short step of other work is done by `meanwhile`, which gives whether there is more of it and raises nothing.
     """
     ends = time.monotonic() + at_most if at_most is not None else float("inf")
     delivery = Delivery()
@@ -76,45 +76,30 @@ def deliver(
         if lease is None:
             return Delivery(problem="Another sender is at work on this queue; it sends these publications too.", busy=True)
         try:
-            sender = Sender(
-                routes.open_queue(queue), lease, delivery, skip, lambda: time.monotonic() > ends or (stop is not None and stop.is_set())
-            )
-            sender.send_all()
+            ended = lambda: time.monotonic() > ends or (stop is not None and stop.is_set())  # noqa: E731
+            Sender(routes.open_queue(queue), lease, delivery, skip, ended, meanwhile).send_all()
         except sqs.QueueError as error:
             delivery.problem = str(error)
             Publication.objects.unsent().filter(queue=queue, last_error="").update(last_error=str(error))
     return delivery
 
 
+def deliver_for_person(queues: Iterable[str], *, clock: Clock) -> list[Delivery]:
+    """Send what is unsent of these queues for somebody who waits for a page. A backlog is the relay's, and so is every queue that is
+    left when others did not answer for so long."""
+    ends = time.monotonic() + PERSON_SECONDS
+    deliveries: list[Delivery] = []
+    for queue in queues:
+        if time.monotonic() > ends and any(delivery.problem for delivery in deliveries):
+            deliveries.append(Delivery(problem=f"{queue} has not been asked yet: another queue took too long. The relay sends what waits."))
+        else:
+            deliveries.append(deliver(queue, clock=clock, patience=PATIENCE_SECONDS, at_most=PERSON_SECONDS))
+    return deliveries
+
+
 def waiting_queues() -> list[str]:
     """The queues that have unsent publications."""
     return list(Publication.objects.filter(state=Publication.State.PENDING).values_list("queue", flat=True).distinct().order_by("queue"))
-
-
-class Row(NamedTuple):
-    """What is read of a publication to send it."""
-
-    id: int
-    publication_id: UUID
-    group_id: str
-    deduplication_id: str
-    traceparent: str
-    body: str
-    payload_id: int | None
-    size: int
-    attempts: int
-
-
-COLUMNS = ", ".join(Row._fields)
-
-
-@dataclass(slots=True)
-class Entry:
-    """One message of a call."""
-
-    row: Row
-    message: sqs.Outgoing
-    is_pointer: bool = False
 
 
 @dataclass(slots=True)
@@ -129,14 +114,26 @@ class Call:
 class Sender:
     """One pass over the outbox of a queue whose lease is held."""
 
-    def __init__(self, queue: sqs.Queue, lease: Lease, delivery: Delivery, skip: Collection[str], ended: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        queue: sqs.Queue,
+        lease: Lease,
+        delivery: Delivery,
+        skip: Collection[str],
+        ended: Callable[[], bool],
+        meanwhile: Callable[[], bool] | None = None,
+    ) -> None:
         self.queue = queue
         self.lease = lease
         self.delivery = delivery
         self.ended = ended
+        self.meanwhile = meanwhile
         self.limit = routes.limit_of(queue.name)
         self.backlog = Backlog(queue.name, self.limit, skip)
         self.s3_away: sqs.QueueError | None = None
+        self._calls: deque[list[Key]] = deque()
+        self._rows: dict[int, Row] = {}
+        self._answers: list[Answer] = []
 
     def send_all(self) -> None:
         """Until nothing is left that may be sent, or it is to end. Raises QueueError when the queue takes no calls."""
@@ -145,19 +142,22 @@ class Sender:
             try:
                 while True:
                     while len(flying) < CALLS_AT_ONCE and (entries := self._next()):
-                        flying.append(self._begin(entries, pool if flying or self.backlog.has_more else None))
+                        flying.append(self._begin(entries, pool if flying or self._calls or self.backlog.has_more else None))
                     if not flying:
-                        return
+                        break
                     self._finish(flying.popleft())
             except sqs.QueueError:
                 for call in flying:
                     with suppress(sqs.QueueError):
                         self._finish(call)
                 raise
+            finally:
+                self.lease.settled(self._rows)  # that no call was begun for
+                self._note([])
 
     def _next(self) -> list[Entry]:
-        while not self._is_over() and (keys := self.backlog.take()):
-            entries = self._entries(keys)
+        while not self._is_over() and (self._calls or self._plan()):
+            entries = self._entries(self._calls.popleft())
             if not self._is_over() and entries:
                 return entries
         return []
@@ -166,19 +166,31 @@ class Sender:
         self.delivery.ended = self.delivery.ended or self.ended() or not self.lease.is_held()
         return self.delivery.ended
 
+    def _plan(self) -> bool:
+        """Read what the next calls send. Gives whether there is any, and the lease still ours."""
+        if keys := self.backlog.take():
+            self._calls.append(keys)
+        while len(self._calls) < CALLS_IN_HAND and self.backlog.has_plenty and self._text_bytes() < sqs.MAX_BATCH_BYTES:
+            self._calls.append(self.backlog.take())
+        self._rows |= {row.id: row for row in outbox_rows.unsent([key.pk for keys in self._calls for key in keys])}
+        self.delivery.ended = self.delivery.ended or (bool(self._rows) and not self.lease.take_in_hand(self._rows))
+        return bool(self._calls) and not self.delivery.ended
+
+    def _text_bytes(self) -> int:
+        return sum(key.text_size for keys in self._calls for key in keys)
+
     def _entries(self, keys: Sequence[Key]) -> list[Entry]:
         """The messages of these rows, with what is too large for the queue stored in S3; what can't be is noted as failed."""
-        rows = {row.id: row for row in _read([key.pk for key in keys])}
         entries = []
         for key in keys:
-            row = rows.get(key.pk)
+            row = self._rows.get(key.pk)
             if row is None:  # cancelled, or sent by somebody who was slow
                 self.backlog.go_on(key.group)
                 continue
             try:
                 entry = self._entry(row)
             except (sqs.QueueError, OSError) as error:
-                self._store([], [(row, payloads.unwritable(error) if isinstance(error, OSError) else str(error))])
+                self._note([(row, payloads.unwritable(error) if isinstance(error, OSError) else str(error))])
                 continue
             if entry is not None:
                 entries.append(entry)
@@ -220,6 +232,8 @@ class Sender:
             raise
 
     def _begin(self, entries: list[Entry], pool: Executor | None = None) -> Call:
+        for entry in entries:
+            self._rows.pop(entry.row.id, None)
         messages = [entry.message for entry in entries]
         at = self.lease.clock()
         if pool is not None and CALLS_AT_ONCE > 1:
@@ -232,40 +246,52 @@ class Sender:
         return Call(entries, at, answer)
 
     def _finish(self, call: Call) -> None:
-        """Store the answers of a call. Raises QueueError when it has none that is about one of its messages."""
+        """Take the answers of a call. Raises QueueError when it has none that is about one of its messages."""
+        while self.meanwhile is not None and not call.answer.done() and self.meanwhile():
+            pass
         try:
             answers = call.answer.result()
         except sqs.QueueError as error:
             if not _is_about_content(error):
                 uncertain = None if isinstance(error, sqs.Refused) else call.at
-                _note_failures([(entry.row, str(error)) for entry in call.entries], self.lease.clock(), uncertain)
+                outbox_rows.note_failures([(entry.row, str(error)) for entry in call.entries], self.lease.clock(), uncertain)
+                self.lease.settled(entry.row.id for entry in call.entries)
                 raise
             if len(call.entries) > 1:  # for the fault of one
+                self._rows |= {entry.row.id: entry.row for entry in call.entries}
                 for entry in call.entries:
                     if not self._is_over():
                         self._finish(self._begin([entry]))
                 return
             answers = [sqs.Failed("", str(error))]
-        sent: list[tuple[Entry, sqs.Sent]] = []
+        self._take(call.entries, answers)
+
+    def _take(self, entries: Sequence[Entry], answers: Sequence[sqs.Sent | sqs.Failed]) -> None:
+        now = self.lease.clock()
         failed: list[tuple[Row, str]] = []
-        for entry, answer in zip(call.entries, answers, strict=True):
+        for entry, answer in zip(entries, answers, strict=True):
             if isinstance(answer, sqs.Failed):
                 failed.append((entry.row, str(answer) if answer.code else answer.message))
             elif answer.md5 != sqs.md5_of(entry.message.body):
                 failed.append((entry.row, "SQS stored another text than was sent (their MD5 differ); the message is sent again"))
             else:
-                sent.append((entry, answer))
-        self._store(sent, failed)
+                self._answers.append(Answer(entry, answer, now))
+                self.delivery.sent += 1
+                self.backlog.go_on(entry.row.group_id)
+        most = CALLS_IN_HAND * sqs.MAX_BATCH
+        if failed or len(self._answers) >= most or (self._answers and now - self._answers[0].at >= NOTED_AFTER):
+            self._note(failed)
 
-    def _store(self, sent: Sequence[tuple[Entry, sqs.Sent]], failed: Sequence[tuple[Row, str]]) -> None:
-        now = self.lease.clock()
+    def _note(self, failed: Sequence[tuple[Row, str]]) -> None:
+        """Store the answers that there are, and what failed."""
         with transaction.atomic() if failed else nullcontext():  # one statement needs none
-            _note_sent(sent, now)
-            _note_failures(failed, now)
-        self.delivery.sent += len(sent)
-        for entry, _ in sent:
-            self.backlog.go_on(entry.row.group_id)
+            outbox_rows.note_sent(self._answers)
+            outbox_rows.note_failures(failed, self.lease.clock())
+        self.lease.settled(answer.entry.row.id for answer in self._answers)
+        self.lease.settled(row.id for row, _ in failed)
+        self._answers = []
         for row, error in failed:
+            self._rows.pop(row.id, None)
             self.backlog.stop(row.group_id)
             self.delivery.failures[row.group_id] = error
 
@@ -303,64 +329,3 @@ def _text_of(row: Row) -> Iterator[tuple[BinaryIO, int, str]]:
         return
     with payloads.spooled(Payload.objects.get(pk=row.payload_id)) as text, text.path.open("rb") as file:
         yield file, text.size, text.sha256
-
-
-# Rows
-
-
-def _read(pks: Sequence[int]) -> list[Row]:
-    """Those of the rows that are still unsent."""
-    table, document = bulk.given([(pk,) for pk in pks], {"pk": "bigint"})
-    statement = f"SELECT {COLUMNS} FROM {table} JOIN trades_publication ON id = given.pk WHERE state = 'PENDING'"  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [document])
-        # SQLite gives a UUID as its hex digits.
-        return [Row(pk, UUID(str(publication_id)), *rest) for pk, publication_id, *rest in cursor.fetchall()]
-
-
-def _note_sent(sent: Sequence[tuple[Entry, sqs.Sent]], now: datetime) -> None:
-    """Keep what SQS answered. A row that was made ready to be sent again meanwhile, under a new deduplication id, stays as it is.
-
-    SQS answers a repetition with the id of the message that it has (AWS, SendMessage): where that is another publication's, this one
-    will not be delivered.
-    """
-    if not sent:
-        return
-    seen: set[str] = set()
-    rows = []
-    for entry, answer in sent:
-        pointer = entry.message.body if entry.is_pointer else ""
-        values = answer.message_id, answer.md5, answer.sequence_number, pointer, answer.message_id in seen
-        rows.append((entry.row.id, entry.row.deduplication_id, *values))
-        seen.add(answer.message_id)
-    table, document = bulk.given(rows, ANSWER)
-    statement = (
-        "UPDATE trades_publication SET state = 'SENT', sent_at = %s, attempts = attempts + 1, last_error = '', uncertain_since = NULL, "  # noqa: S608
-        "message_id = given.message, md5 = given.md5, sequence_number = given.sequence, pointer = given.pointer, "
-        # A sender that was slow may note once more what another one has noted: by then a repetition may have the id of the message too.
-        "swallowed = CASE WHEN trades_publication.state = 'SENT' AND trades_publication.message_id = given.message "
-        "THEN trades_publication.swallowed ELSE "
-        "(given.repeated OR EXISTS (SELECT 1 FROM trades_publication other WHERE other.message_id = given.message "
-        # An expression, lest SQLite take the index of all the queue's rows.
-        "AND other.queue || '' = trades_publication.queue AND other.state = 'SENT' AND other.id <> trades_publication.id)) END "
-        f"FROM {table} WHERE trades_publication.id = given.pk AND trades_publication.deduplication_id = given.deduplication"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [connection.ops.adapt_datetimefield_value(now), document])
-
-
-def _note_failures(failed: Sequence[tuple[Row, str]], now: datetime, uncertain: datetime | None = None) -> None:
-    """Keep what went wrong; `uncertain` is when they set off, if they may have arrived."""
-    if not failed:
-        return
-    table, document = bulk.given([(row.id, error) for row, error in failed], {"pk": "bigint", "error": "text"})
-    statement = (
-        "UPDATE trades_publication SET attempts = attempts + 1, last_error = given.error, "  # noqa: S608
-        f"uncertain_since = COALESCE(uncertain_since, %s) FROM {table} "
-        # Not what another sender, to whom the lease went meanwhile, has sent already; one cancelled then may be in the queue all the same.
-        "WHERE trades_publication.id = given.pk AND trades_publication.state <> 'SENT'"
-    )
-    attempts = [SendAttempt(publication_id=row.id, at=now, error=error) for row, error in failed if row.attempts < MOST_ATTEMPTS]
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statement, [connection.ops.adapt_datetimefield_value(uncertain), document])
-        bulk.insert(attempts)

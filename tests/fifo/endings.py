@@ -49,7 +49,6 @@ def outgoing_is_told(watch: Watch) -> Iterator[str]:
     """Every publication that was stored is sent, as the message that SQS says it is, or cancelled; and what may have been sent, or
     swallowed, says so."""
     outbox = watch.outbox.read()
-    untold = watch.untold.union(*watch.doubts.values())
     sent = {(row.publication_id, row.message_id): row for row in outbox if row.state == "SENT"}
     swallowed = {(each.publication_id, each.message_id) for each in watch.broker.swallowed}
     acts = watch.outbox.acts()
@@ -60,10 +59,7 @@ def outgoing_is_told(watch: Watch) -> Iterator[str]:
             if "cancel" not in acts[row.pk]:
                 yield f"publication {text} is cancelled, and nobody did it"
             if identity in watch.first and not row.is_uncertain and "resend" not in acts[row.pk]:
-                # Of a sender that dies, or loses the database, before it can note its call, nobody learns what it sent.
-                watch.unknowable += text in untold
-                if text not in untold:
-                    yield f"publication {text} is cancelled and was accepted, and nothing says that it may have been"
+                yield f"publication {text} is cancelled and was accepted, and nothing says that it may have been"
         elif row.state != "SENT":
             yield f"publication {text} is still {row.state.lower()}"
         elif of_message is None or watch.texts[row.message_id] != row.sha256:

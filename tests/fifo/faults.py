@@ -119,8 +119,6 @@ class Weather(model.Faults):
 
     def statement(self, actor: Actor, sql: str, parameters: Any) -> None:
         """Some content can't be stored until somebody repairs the database."""
-        if sql.startswith("UPDATE trades_publication"):
-            self.watch.notes.add(actor.name)
         if self.is_unstorable and sql.startswith("INSERT INTO") and "trades_event" in sql and UNSTORABLE in str(parameters):
             raise DataError("a value that this column does not take")
 

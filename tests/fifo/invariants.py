@@ -64,12 +64,8 @@ class Watch:
     tries: Counter[tuple[str, int, str, float, str]] = field(default_factory=Counter)
     outages: dict[str, float] = field(default_factory=lambda: {"queue": 0.0, "database": 0.0, "S3": 0.0})
     calm_since: int | None = None
-    # Senders: what each has on its way and since when, what it sent and has not noted, and who is about to note.
+    # Senders: what each has on its way and since when.
     flying: dict[str, tuple[Actor, float, set[str]]] = field(default_factory=dict)
-    doubts: dict[str, set[str]] = field(default_factory=dict)
-    untold: set[str] = field(default_factory=set)
-    unknowable: int = 0
-    notes: set[str] = field(default_factory=set)
     _accepted: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -138,10 +134,9 @@ class Watch:
     # What senders do
 
     def sets_off(self, actor: Actor, request: Mapping[str, Any]) -> None:
-        """Before a send: from now on these may be in the queue, and only this sender may ever know."""
+        """Before a send: from now on these may be in the queue."""
         ids = {publication_in(entry.get("MessageAttributes") or {}) for entry in request.get("Entries", ())} - {""}
-        self.untold |= self.doubts.get(actor.name, set())
-        self.flying[actor.name], self.doubts[actor.name] = (actor, self.broker.clock.now, ids), ids
+        self.flying[actor.name] = actor, self.broker.clock.now, ids
 
     def arrived(self, actor: Actor) -> None:
         """After a send was noted, or something went wrong with it."""
@@ -149,9 +144,6 @@ class Watch:
 
     def noted(self, actor: Actor) -> None:
         """After a commit of a sender, or of somebody at the outbox."""
-        if actor.in_transaction and actor.name in self.notes:
-            self.doubts.pop(actor.name, None)
-        self.notes.discard(actor.name)
         self.arrived(actor)
         if actor.in_transaction and actor.process.kind == "clerk":
             self._check_cancelled()

@@ -11,7 +11,7 @@ from unittest import mock
 
 from django.db import connection, models
 
-from trades import backlog, consumer, fetching, history, outbox, quarantine, sending
+from trades import backlog, consumer, fetching, history, leases, outbox, outbox_rows, quarantine
 from trades.models import Message, Publication
 from trades.sqs import QueueError, Received, buckets
 
@@ -165,13 +165,20 @@ def cancelled_without_lease() -> Iterator[None]:
 @contextmanager
 def swallowed_is_sent() -> Iterator[None]:
     """What SQS took for a repetition of another publication counts as any other that was sent."""
-    note = sending._note_sent
+    note = outbox_rows.note_sent
 
     def believing(*values: Any) -> None:
         note(*values)
         Publication.objects.filter(swallowed=True).update(swallowed=False)
 
-    with mock.patch.object(sending, "_note_sent", believing):
+    with mock.patch.object(outbox_rows, "note_sent", believing):
+        yield
+
+
+@contextmanager
+def nothing_in_hand() -> Iterator[None]:
+    """A sender that dies leaves nobody the publications that it may have sent."""
+    with mock.patch.object(leases.Lease, "take_in_hand", lambda lease, publications: lease.renew()):
         yield
 
 
@@ -195,6 +202,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "payload-removed-when-done": payload_removed_when_done,
     "cancelled-without-lease": cancelled_without_lease,
     "swallowed-is-sent": swallowed_is_sent,
+    "nothing-in-hand": nothing_in_hand,
     "unhandled-row-dropped": unhandled_row_dropped,
 }
 

@@ -182,7 +182,6 @@ def _run_seed(seed: int, keep_log: bool) -> Outcome:
         violations = list(run.violations())
     run.weather.counts["content: given up by SQS"] += len(run.broker.moves)
     run.weather.counts["content: swallowed by SQS"] += len(run.broker.swallowed)
-    run.weather.counts["content: cancelled, sent by a sender that died"] += run.watch.unknowable
     run.weather.counts["content: payloads in S3"] += len(run.s3.stored)
     log = run.scheduler.log if keep_log or violations else []
     return Outcome(

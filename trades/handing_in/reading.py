@@ -62,8 +62,39 @@ def read(
     With `group` a document of which nothing is understood is passed on as it is. `queue` is that of all messages; without it the
     routes choose. Raises OSError when a file can't be read, BadQueuesFile.
     """
-    reader = _Reader(now, group, queue, traceparent, cache(routes.limit_of))
-    return [reader.read(document) for document in documents]
+    return Ahead(documents, now=now, group=group, queue=queue, traceparent=traceparent).all()
+
+
+class Ahead:
+    """Reads documents as `read` does: small ones while there is time, the rest when all are needed."""
+
+    def __init__(
+        self,
+        documents: Iterable[IncomingDocument],
+        *,
+        now: datetime,
+        group: str | None = None,
+        queue: str | None = None,
+        traceparent: str = "",
+    ) -> None:
+        self._documents = list(documents)
+        self._reader = _Reader(now, group, queue, traceparent, cache(routes.limit_of))
+        self._read: list[ReadDocument] = []
+
+    def step(self) -> bool:
+        """Read one more. Gives whether the next could be read too; what goes wrong is raised by `all`."""
+        left = self._documents[len(self._read) : len(self._read) + 1]
+        try:
+            if not left or left[0].length > sqs.MAX_MESSAGE_BYTES:  # its payload would be stored
+                return False
+            self._read.append(self._reader.read(left[0]))
+        except Exception:  # noqa: BLE001 - it is read again by `all`
+            return False
+        return True
+
+    def all(self) -> list[ReadDocument]:
+        """All documents. Raises as `read`."""
+        return [*self._read, *(self._reader.read(document) for document in self._documents[len(self._read) :])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,8 @@ class OutboxLease(models.Model):
     queue = models.CharField(max_length=80, unique=True)
     holder = models.CharField(max_length=64, blank=True)
     expires_at = models.DateTimeField()
+    in_hand = models.JSONField(default=list, blank=True, help_text="publications that may be in the queue while nothing says so yet")
+    in_hand_since = models.DateTimeField(null=True, blank=True, help_text="when the holder took them in hand")
 
     def __str__(self) -> str:
         return f"{self.queue}: {self.holder}"

@@ -7,7 +7,8 @@ import os
 import shlex
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from threading import Event as Signal
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from trades import handing_in, publishing, routes, sending, sqs
-from trades.handing_in import REFERENCE, Groups, IncomingDocument
+from trades.handing_in import REFERENCE, Ahead, Groups, IncomingDocument
 from trades.management import resuming
 from trades.management.database import require_database
 from trades.management.progress import Progress
@@ -175,18 +176,24 @@ class Command(BaseCommand):
     def _publish_all(self, documents: Sequence[IncomingDocument], done: int, stop: Signal) -> None:
         left = documents[done:]
         with Progress(len(left), "files", sys.stderr, shown=len(left) >= MANY) as progress:
-            for chunk in handing_in.chunks(left):
+            for chunk, following in pairwise(chain(map(self._reading, handing_in.chunks(left)), [self._reading([])])):
                 if stop.is_set():
                     progress.pause()
                     raise CommandError(self._interrupted(done + progress.done, len(documents)), returncode=130)
-                rows = publishing.store(self.upload, chunk, queue=self.queue, group=self.group, groups=self.groups, now=timezone.now())
-                problems = self._deliver(publishing.queues_of(rows), stop)
+                rows = publishing.store_read(self.upload, chunk.all(), group=self.group, groups=self.groups, now=timezone.now())
+                problems = self._deliver(publishing.queues_of(rows), stop, following.step)
                 progress.pause()
                 self._show(rows, problems)
-                progress.advance(len(chunk))
+                progress.advance(len(rows))
 
-    def _deliver(self, queues: Iterable[str], stop: Signal | None = None) -> dict[str, str]:
-        return {queue: sending.deliver(queue, clock=timezone.now, patience=PATIENCE_SECONDS, stop=stop).problem for queue in queues}
+    def _reading(self, chunk: Iterable[IncomingDocument]) -> Ahead:
+        return Ahead(chunk, now=timezone.now(), group=self.group, queue=self.queue, traceparent=self.upload.traceparent)
+
+    def _deliver(self, queues: Iterable[str], stop: Signal | None = None, meanwhile: Callable[[], bool] | None = None) -> dict[str, str]:
+        return {
+            queue: sending.deliver(queue, clock=timezone.now, patience=PATIENCE_SECONDS, stop=stop, meanwhile=meanwhile).problem
+            for queue in queues
+        }
 
     def _interrupted(self, done: int, total: int) -> str:
         again = ["python", "manage.py", "publish_trades", *self.paths]
