@@ -73,7 +73,7 @@ def test_a_signal_ends_it_cleanly_with_nothing_left_in_flight(queue: FifoQueue, 
 
     worker.signal(number)
 
-    assert worker.wait(10) == 0
+    assert worker.wait() == 0
     assert queue.counts() == (0, 0)
     assert "Traceback" not in worker.output
 
@@ -98,12 +98,37 @@ def test_a_signal_in_the_middle_of_a_backlog_leaves_nothing_in_flight(
         assert [position for position, _ in positions(f"T-{trade}")] == [version for _, version in positions(f"T-{trade}")]
 
 
+# The kernel gives the signal to the other thread, so that it interrupts nothing that the main thread waits in. The same happens by
+# chance to a signal that comes just as a wait begins.
+UNHEARD = """
+import signal, sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+from django.core.management import execute_from_command_line
+execute_from_command_line(sys.argv)
+"""
+
+
+@pytest.mark.usefixtures("shared_database", "var_dir")
+def test_a_signal_that_interrupts_nothing_ends_it_too(queue: FifoQueue) -> None:
+    settings = {"DJANGO_SETTINGS_MODULE": "tradeportal.settings"}
+    with Process(sys.executable, "-c", UNHEARD, "consume_trades", "--wait", "1", environment=settings) as worker:
+        worker.wait_for_line("consume_trades ready")
+        send(queue, native("T-1"))
+        wait_until(Message.objects.exists, "the message to be recorded")
+
+        worker.signal(signal.SIGTERM)
+
+        assert worker.wait() == 0
+    assert queue.counts() == (0, 0)
+
+
 def test_a_second_signal_ends_it_at_once(queue: FifoQueue, worker_process: Worker) -> None:
     worker = worker_process("--wait", "20")
 
     worker.signal(signal.SIGTERM)
     # The first signal has been handled once the second one kills; either order of arrival ends the long poll early.
-    wait_until(lambda: worker.signal(signal.SIGTERM) or not worker.running, "the process to end", 10)
+    wait_until(lambda: worker.signal(signal.SIGTERM) or not worker.running, "the process to end")
 
     assert worker.wait(1) == -signal.SIGTERM
 
@@ -165,18 +190,19 @@ def test_a_database_without_tables_is_a_sentence(queue: FifoQueue, command: Call
 
 
 def test_what_waits_for_a_lock_stays_its_own(queue: FifoQueue, worker_process: Worker) -> None:
-    timeout = 2
+    timeout = 5
     queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": str(timeout)})
-    worker = worker_process("--wait", "1")
+    # Both are there before anybody receives: a worker that is given the first alone locks the group of the second.
+    send(queue, native("T-1"), native("T-1", "UPDATE", 2))
 
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("LOCK TABLE trades_message")
-        send(queue, native("T-1"), native("T-1", "UPDATE", 2))
+        worker = worker_process("--wait", "1")
         wait_until(lambda: queue.counts() == (0, 2), "the worker to receive the messages")
-        end = time.monotonic() + 3 * timeout
-        wait_until(lambda: time.monotonic() > end, "three visibility timeouts")
+        end = time.monotonic() + 2 * timeout
+        wait_until(lambda: time.monotonic() > end, "two visibility timeouts")
         assert sqs.open_queue(queue.name).receive() == []
     wait_until(lambda: queue.counts() == (0, 0), "the messages to be recorded and deleted")
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +34,8 @@ GATHER = 200
 GATHER_BYTES = 8 * 1024 * 1024
 # Between short polls of a queue that is empty.
 IDLE_SECONDS = 0.5
+# How late the main thread may notice a signal.
+SIGNAL_SECONDS = 1.0
 # deadlock_detected, serialization_failure (PostgreSQL, appendix A).
 VICTIM = {"40P01", "40001"}
 QUEUE, DATABASE, PAYLOADS = "the queue", "the database", "S3"
@@ -347,13 +349,22 @@ def run(name: str, settings: Settings, stop: Event, clock: Callable[[], datetime
     threads = ThreadPoolExecutor(settings.receivers, thread_name_prefix="receiver")
     with receipts.as_worker(), Heartbeat(name, shared.vitals, stop, clock, handler=handler), threads as pool:
         running = [pool.submit(receiver.run) for receiver in receivers]
-        done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
+        done = _ended(running)
         if any(future.exception() for future in done):
             logger.error("a receiver failed; the others finish what they have in hand")
             stop.set()
         for future in running:
             future.result()
     return shared.vitals.total
+
+
+def _ended(running: Sequence[Future[None]]) -> set[Future[None]]:
+    """The receivers that have ended, once all have or one failed."""
+    # A signal that comes just as a wait begins is handled only when that wait ends, so no wait of the main thread may be without end.
+    while True:
+        done, others = futures.wait(running, SIGNAL_SECONDS, futures.FIRST_EXCEPTION)
+        if not others or any(future.exception() for future in done):
+            return done
 
 
 def _messages(some: Sequence[object]) -> str:
