@@ -7,6 +7,8 @@ SOURCES := manage.py tradeportal trades tests benchmarks
 AWS_CHOSEN := $(strip $(AWS_ENDPOINT_URL_SQS)$(AWS_ENDPOINT_URL)$(AWS_ACCESS_KEY_ID)$(AWS_PROFILE)$(AWS_DEFAULT_PROFILE)$(AWS_ROLE_ARN)$(AWS_WEB_IDENTITY_TOKEN_FILE)$(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI)$(AWS_CONTAINER_CREDENTIALS_FULL_URI))
 # Checks must not read or write what the portal itself keeps in var/.
 CHECK_VAR := $(CURDIR)/.venv/checks
+# An SQS that does not answer, with credentials that nobody has: no account is asked.
+NO_SQS := AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none
 PIP := -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
@@ -35,7 +37,7 @@ migrations: .venv/.dev
 	TRADES_VAR_DIR=$(CHECK_VAR) $(PY) manage.py makemigrations --check --dry-run
 
 deploy-check: .venv/.dev
-	TRADES_VAR_DIR=$(CHECK_VAR) PRODUCTION=on ALLOWED_HOSTS=portal.example.com AWS_REGION=eu-west-1 \
+	TRADES_VAR_DIR=$(CHECK_VAR) PRODUCTION=on ALLOWED_HOSTS=portal.example.com AWS_REGION=eu-west-1 $(NO_SQS) \
 	SECRET_KEY="$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))')" \
 	$(PY) manage.py check --deploy --fail-level WARNING
 

@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 from tests.support.broker import FifoQueue
 from tests.support.native import NOON, native, received, several
 from tests.support.processes import ROOT, Process
-from trades import history, publishing, sqs
+from trades import history, publishing, queues, sqs
 from trades.handing_in import IncomingDocument
 from trades.management.commands import relay_publications
 from trades.models import Publication, Trade, Upload
@@ -180,6 +180,26 @@ def test_the_region_is_taken_from_the_variable_that_other_aws_tools_read(monkeyp
 def test_an_unreachable_broker_is_a_sentence() -> None:
     with pytest.raises(CommandError, match="nothing answers at"):
         call_command("create_queues")
+
+
+def test_who_may_use_a_dead_letter_queue_is_said_once_for_all_queues_that_wait_for_it(queue: FifoQueue) -> None:
+    dead_letter_queue = ["--dead-letter-queue", f"Dead-{queue.name}"]
+    printed("create_queues", "--queue", f"First-{queue.name}", *dead_letter_queue)
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match=f"Not created: B-{queue.name}, C-{queue.name}.*create_queues --apply` does that"):
+        call_command("create_queues", "--queue", f"B-{queue.name}", "--queue", f"C-{queue.name}", *dead_letter_queue, stdout=out)
+
+    said = out.getvalue()
+    assert said.count("RedriveAllowPolicy is ") == 1
+    assert "a queue that it does not let in can't be created behind it, nor put its messages there" in said
+    assert "any queue of the account" not in said
+
+
+def test_a_dead_letter_queue_that_lets_everyone_in_is_explained_as_one_that_does() -> None:
+    (difference,) = queues.explain({"RedriveAllowPolicy": '{"redrivePermission": "allowAll"}'}, queues.allowed_sources(["arn"]))
+
+    assert difference.why == "any queue of the account may put its messages among the dead letters"
 
 
 # trade_history

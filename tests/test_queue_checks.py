@@ -6,10 +6,12 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
-from django.core.checks import run_checks
+from django.core.checks import ERROR, WARNING, run_checks
 from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
 from pytest_django.fixtures import Settings
 
 from tests.support.broker import FifoQueue
@@ -195,6 +197,58 @@ def test_a_queue_that_can_t_be_asked_is_no_failure_of_the_check(settings: Settin
 
     assert {each.id for each in found} == {"trades.I020"}
     assert found[0].msg.startswith(f"{settings.TRADES_QUEUE} was not checked: ")
+
+
+def test_a_queue_that_does_not_exist_is_an_error(sound_queue: FifoQueue, settings: Settings) -> None:
+    settings.TRADES_QUEUE = f"Missing-{sound_queue.name}"
+
+    (found,) = run_checks(tags=["queues"], include_deployment_checks=True)
+
+    assert (found.id, found.level) == ("trades.E021", ERROR)
+    assert "create_queues" in found.msg
+    with pytest.raises(SystemCheckError, match="does not exist"):
+        call_command("check", "--deploy", "--tag", "queues", stdout=io.StringIO(), stderr=io.StringIO())
+
+
+@pytest.mark.parametrize(
+    ("lacking", "sentence"),
+    [
+        (("AWS_REGION", "AWS_DEFAULT_REGION"), "no AWS region is set"),
+        (("AWS_SECRET_ACCESS_KEY",), "Partial credentials"),
+        (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "no AWS credentials were found"),
+    ],
+)
+def test_settings_that_no_queue_can_be_asked_with_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lacking: tuple[str, ...], sentence: str
+) -> None:
+    for name in lacking:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": str(tmp_path / "none"), "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    sqs.forget_clients()
+
+    found = run_checks(tags=["queues"], include_deployment_checks=True)
+
+    sqs.forget_clients()
+    assert {(each.id, each.level) for each in found} == {("trades.W025", WARNING)}
+    assert all(sentence in each.msg for each in found)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (sqs.Denied("AccessDenied"), "trades.W025"),
+        (sqs.Refused("InvalidClientTokenId"), "trades.W025"),
+        (sqs.Throttled("asked too often"), "trades.I020"),
+        (sqs.QueueError("no answer in time"), "trades.I020"),
+    ],
+)
+def test_a_refusal_is_a_warning_and_no_answer_just_now_is_none(
+    sound_queue: FifoQueue, monkeypatch: pytest.MonkeyPatch, error: sqs.QueueError, code: str
+) -> None:
+    monkeypatch.setattr(sqs.Queue, "attributes", Mock(side_effect=error))
+
+    assert checked() == [code, code]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -151,6 +151,38 @@ def test_all_faults_are_told_at_once(file: Use) -> None:
     assert len(said(40)) == 3
 
 
+def test_what_goes_together_is_told_beside_what_each_key_holds(file: Use) -> None:
+    """One run names a wrong key, a route never reached, a name twice, an XPath that fails, an alias of our own, and an unknown dialect."""
+    text = GOOD.replace('name = "swaps"', 'name = "prices"').replace('"f:trade/f:swap"', '"sum(1) > 0"').replace('"content"', '"off"')
+    text += 'queue = "Ours.fifo"\n' + "".join(f"[[routes]]\nname = 'r{n}'\nqueue = 'R.fifo'\ndialect = 'fixlm'\n" for n in (3, 4))
+    file(text.replace('owner = "123456789012"\n', ""))
+
+    faults, warned = said(40), [sentence for sentence in said() if sentence not in said(40)]
+
+    assert sorted(fault.removeprefix("TRADES_QUEUES_FILE: queues.toml: ").split(";")[0] for fault in faults) == [
+        "queues.\"Partner.fifo\".queue is 'Ours.fifo', a queue of our own",
+        "queues.\"Prices.fifo\".deduplication is 'off'",
+        "routes[1].xpath is 'sum(1) > 0'",
+        "routes[2].name is 'prices', as in routes[1]",
+        "routes[4] is never reached: routes[3] has the same conditions",
+    ]
+    assert [sentence.split(";")[0] for sentence in warned] == [f"TRADES_QUEUES_FILE: routes[{n}].dialect is 'fixlm'" for n in (3, 4)]
+
+
+def test_a_misspelt_condition_makes_no_later_route_look_out_of_reach(file: Use) -> None:
+    file(GOOD.replace('dialect = "fpml-*"\nxpath = "f:trade/f:swap"', 'dialekt = "fpml-*"') + "[[routes]]\nname = 'x'\nqueue = 'X.fifo'\n")
+
+    (fault,) = said()
+    assert "'dialekt' is not known" in fault
+
+
+def test_no_dialect_is_called_unknown_while_those_of_the_firm_can_t_be_read(file: Use, settings: Settings, tmp_path: Path) -> None:
+    settings.TRADES_DIALECTS_DIR = str(tmp_path / "none")
+    file(GOOD.replace('"fpml-*"', '"acme"').replace('"content"', '"off"'))
+
+    assert ["off" in sentence for sentence in said()] == [True]
+
+
 def test_a_file_that_is_no_text_and_one_that_is_not_there_are_told(file: Use, settings: Settings) -> None:
     file("").write_bytes(b"\xff\xfe")
     assert said() == ["TRADES_QUEUES_FILE: queues.toml: byte 1 is not UTF-8; expected a TOML file, which is in UTF-8."]

@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import Mock
 
 import boto3
 import pytest
+from django.core.management import CommandError
 
 from tests.support.processes import Process, manage
 from tests.support.waiting import free_port, is_open, wait_until
+from trades.portal.broker import LocalBroker
+from trades.portal.processes import GaveUp
+from trades.portal.run import Options, Portal
 
 pytestmark = pytest.mark.timeout(240)
 START_SECONDS = 90
@@ -202,6 +207,53 @@ def test_every_queue_of_the_queues_file_gets_a_worker_of_its_own(site: Site, por
     assert "TradeStatus.fifo, Derivatives.fifo on the local broker" in process.output
     assert {row[0]: row[1:] for row in site.query("SELECT trade_id, state, status, version, event_count FROM trades_trade")} == STANDINGS
     assert stop(process) == 0, process.output
+
+
+def test_a_queues_file_that_is_added_later_gets_its_queues_at_the_next_start(site: Site, portal: Callable[..., Process]) -> None:
+    assert stop(portal("--no-web", "--no-demo", "--no-worker", "--no-relay")) == 0
+    file = site.var.parent / "queues.toml"
+    file.write_text('[[routes]]\nname = "fix"\nqueue = "Fix.fifo"\ndialect = "fixml"\n[[routes]]\nname = "rest"\nqueue = "Rest.fifo"\n')
+
+    process = portal("--no-web", "--no-demo", TRADES_QUEUES_FILE=str(file))
+
+    assert "let it in" not in process.output
+    with site.manage("publish_trades", "-", stdin=BOOK, TRADES_QUEUES_FILE=str(file)) as publishing:
+        assert publishing.wait() == 0, publishing.output
+    with site.manage("publish_trades", "--queue", "Fix.fifo", "-", stdin=BOOK, TRADES_QUEUES_FILE=str(file)) as publishing:
+        assert publishing.wait() == 0, publishing.output
+    wait_until(lambda: {row[0] for row in site.query("SELECT queue FROM trades_message")} == {"Fix.fifo", "Rest.fifo"}, "both", 60)
+    assert "unexpectedly" not in process.output
+    assert stop(process) == 0, process.output
+
+
+def test_a_broker_of_others_is_left_as_it_is_and_nothing_is_started_without_its_queues(site: Site, broker: LocalBroker) -> None:
+    endpoint = {
+        "AWS_ENDPOINT_URL_SQS": broker.url,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+    unique = site.broker_port
+    own = {**endpoint, "TRADES_QUEUE": f"First-{unique}.fifo", "TRADES_DEAD_LETTER_QUEUE": f"Dead-{unique}.fifo"}
+    with site.manage("create_queues", **own) as creating:
+        assert creating.wait() == 0, creating.output
+
+    with site.run_portal("--no-web", "--no-demo", **{**own, "TRADES_QUEUE": f"Late-{unique}.fifo"}) as process:
+        assert process.wait(START_SECONDS) == 1
+
+    assert f"Not created: Late-{unique}.fifo. Dead-{unique}.fifo must let such a queue in first" in process.output
+    assert "`create_queues --apply`" in process.output
+    assert "consume_trades" not in process.output
+
+
+def test_after_a_part_was_given_up_it_says_that_only_a_new_start_helps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(Portal, "_prepare", Mock(side_effect=GaveUp("worker ended unexpectedly.")))
+
+    with pytest.raises(CommandError, match="The local broker has stopped too, so no command can reach its queues: put that right"):
+        Portal(Options(web=False, broker_port=free_port())).run()
 
 
 def test_a_queues_file_that_can_not_be_used_is_told_before_anything_is_started(site: Site) -> None:

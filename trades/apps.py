@@ -88,6 +88,5 @@ def check_queues_file(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]
     faults = routes.faults()
     hint = "docs/queues.md describes every key, with a file to start from."
     yield from (Error(f"TRADES_QUEUES_FILE: {fault}", hint=hint, id="trades.E007") for fault in faults)
-    if not faults:
-        for warned in routes.warnings():
-            yield checks.Warning(f"TRADES_QUEUES_FILE: {warned.sentence}", hint=warned.hint, id=warned.code)
+    for warned in routes.warnings():
+        yield checks.Warning(f"TRADES_QUEUES_FILE: {warned.sentence}", hint=warned.hint, id=warned.code)

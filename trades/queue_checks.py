@@ -1,6 +1,8 @@
 """System checks that ask SQS how our queues are set up: `manage.py check --deploy --tag queues`.
 
-They are deployment checks because Django runs every other one with each command, whatever its tag.
+They are deployment checks because Django runs every other one with each command, whatever its tag. What stays wrong until a person
+changes something is an error (no such queue, a standard queue) or a warning (no right or no setting to ask with, which may be there where
+the portal itself runs). No answer just now is for information alone: it says nothing about the set-up, and passes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ READ_TIMEOUT_SECONDS = 60
 LEAST_RETENTION_SECONDS = 4 * 24 * 60 * 60
 # Of a queue whose batches come back a few times during an outage, no sound message is among the dead letters.
 LEAST_RECEIVE_COUNT = 100
+_ASKING = "docs/aws.md#rights names the policy that allows it (MonitorPolicyArn), and docs/settings.md the settings."
 NUMBERS = {
     "ContentBasedDeduplication": "W020", "MaximumMessageSize": "W021", "VisibilityTimeout": "W022", "RedrivePolicy": "W023",
     "MessageRetentionPeriod": "W024",
@@ -69,6 +72,12 @@ def _check(name: str) -> Iterable[CheckMessage]:
         queues.require_fifo(name, found)
     except queues.NotFifo as error:
         yield checks.Error(str(error), id="trades.E020")
+    except sqs.QueueNotFound as error:
+        yield checks.Error(f"{name} does not exist: {error}", id="trades.E021")
+    except sqs.Throttled as error:
+        yield checks.Info(f"{name} was not checked: {error}", id="trades.I020")
+    except (sqs.NotConfigured, sqs.Refused) as error:
+        yield checks.Warning(f"{name} could not be checked: {error}", hint=_ASKING, id="trades.W025")
     except sqs.QueueError as error:
         yield checks.Info(f"{name} was not checked: {error}", id="trades.I020")
     else:

@@ -24,6 +24,8 @@ NOT_SET, NOT_REPORTED = "not set", "not reported"
 # SQS reports these only once they have been set, every other attribute always: what else is missing the broker does not know.
 _REPORTED_ONCE_SET = {"RedrivePolicy", "KmsMasterKeyId"}
 _MORE_IS_GOOD = {"VisibilityTimeout", "MessageRetentionPeriod", "MaximumMessageSize", "maxReceiveCount"}
+# Where the dead-letter queue names the queues that it lets in, or lets none in.
+_WHY_LEFT_OUT = "a queue that it does not let in can't be created behind it, nor put its messages there"
 _TOGETHER = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
 _WHY = {
     "ContentBasedDeduplication": "SQS refuses what a sender publishes without a deduplication id of its own",
@@ -32,7 +34,7 @@ _WHY = {
     "MaximumMessageSize": "SQS refuses larger messages; a queue made before August 2025 may still have its limit of 262,144 bytes",
     "RedrivePolicy": "a message that no worker can store blocks its group for ever without a dead-letter queue, while with a low "
     "maxReceiveCount sound messages go there too, since every receive counts for the whole batch, and later ones overtake them",
-    "RedriveAllowPolicy": "any queue of the account may put its messages among the dead letters, and a queue that is not named can't",
+    "RedriveAllowPolicy": "any queue of the account may put its messages among the dead letters",
     "DeduplicationScope": "it is one half of high-throughput mode; without it the whole queue is limited to 300 calls a second",
     "FifoThroughputLimit": "it is one half of high-throughput mode; without it the whole queue is limited to 300 calls a second",
     "SqsManagedSseEnabled": "trade documents are kept unencrypted on the disks of SQS",
@@ -93,8 +95,8 @@ class Outcome:
 
     @property
     def differs(self) -> bool:
-        """Whether something is still wrong."""
-        return self.done in {"exists", "not created"} and any(each.is_wrong for each in self.differences)
+        """Whether something that exists is still wrong."""
+        return self.done == "exists" and any(each.is_wrong for each in self.differences)
 
 
 # What is wanted
@@ -158,7 +160,7 @@ def explain(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[Differe
     """
     name = found.get("QueueArn", "QUEUE").rpartition(":")[2]
     return [
-        Difference(attribute, _said(found, attribute), value, _WHY.get(attribute, "the portal relies on it"), fix(name, attribute, value))
+        Difference(attribute, _said(found, attribute), value, _why(attribute, found), fix(name, attribute, value))
         for attribute, value in wanted.items()
         if not _suits(attribute, found, value)
     ]
@@ -172,6 +174,17 @@ def fix(name: str, attribute: str, value: str) -> str:
 
 def _url_of(name: str) -> str:
     return f'--queue-url "$(aws sqs get-queue-url --queue-name {shlex.quote(name)} --query QueueUrl --output text)"'
+
+
+def _why(attribute: str, found: Mapping[str, str]) -> str:
+    if attribute == "RedriveAllowPolicy" and _lets_in_some_alone(found.get(attribute)):
+        return _WHY_LEFT_OUT
+    return _WHY.get(attribute, "the portal relies on it")
+
+
+def _lets_in_some_alone(policy: str | None) -> bool:
+    """Whether a dead-letter queue of this RedriveAllowPolicy refuses queues; one that has none lets all in."""
+    return bool(_policy(policy).get("redrivePermission", "allowAll") != "allowAll")
 
 
 def _said(found: Mapping[str, str], attribute: str) -> str:
@@ -276,17 +289,16 @@ def _sources_too(dead_letter_name: str, arn: str, names: Sequence[str]) -> dict[
     if len(sources) > MAX_SOURCES:
         raise QueueError(
             f"{dead_letter_name} already serves {len(policy['sourceQueueArns'])} queues, and SQS lets it name {MAX_SOURCES} at most. "
-            "Name another dead-letter queue with --dead-letter-queue."
+            "Name another dead-letter queue with --dead-letter-queue or TRADES_DEAD_LETTER_QUEUE."
         )
     return allowed_sources(sources)
 
 
 def _queue(name: str, dead: Outcome, dead_letter_arn: str, wishes: Wishes) -> Outcome:
     """The queue, unless it would be created behind a dead-letter queue that does not let it in."""
-    refusals = [each for each in dead.differences if each.attribute == "RedriveAllowPolicy" and _policy(each.found)]
-    is_refused = refusals and dead.done == "exists" and _policy(refusals[0].found).get("redrivePermission") != "allowAll"
-    if is_refused and not _exists(name):
-        return Outcome(name, "not created", f"{dead.name}, which does not let it in yet", {}, refusals)
+    is_refused = any(each.attribute == "RedriveAllowPolicy" and _lets_in_some_alone(each.found) for each in dead.differences)
+    if is_refused and dead.done == "exists" and not _exists(name):
+        return Outcome(name, "not created", f"{dead.name}, which does not let it in yet", {})
     return _ensure(name, wanted_attributes(dead_letter_arn, high_throughput=wishes.high_throughput, kms_key=wishes.kms_key), wishes)
 
 

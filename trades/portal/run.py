@@ -75,7 +75,7 @@ class Portal:
         except Stopped:
             say("Stopped.")
         except GaveUp as error:
-            raise CommandError(f"Stopped, because {error}") from None
+            raise CommandError(f"Stopped, because {error}{self._what_helps()}") from None
         finally:
             if self.local_broker is not None:
                 remove_client_file()
@@ -134,11 +134,12 @@ class Portal:
             raise CommandError(f"The database cannot be used: {reason}. Check that it runs and that DATABASE_URL is right.") from None
 
     def _create_queues(self) -> None:
-        bucket = ["--bucket", os.environ["TRADES_PAYLOAD_BUCKET"]] if self.local_broker is not None else []
+        # The local broker is the portal's own, and so is every queue on it; elsewhere a person decides about what exists.
+        own = ["--apply", "--bucket", os.environ["TRADES_PAYLOAD_BUCKET"]] if self.local_broker is not None else []
         try:
-            call_command("create_queues", *bucket)
+            call_command("create_queues", *own)
         except CommandError as error:
-            # Queues of one's own that differ are a warning; what can't be created or reached is the end.
+            # Queues that differ are a warning; what can't be created or reached is the end.
             if error.returncode != QUEUES_DIFFER:
                 raise
             say(str(error))
@@ -222,6 +223,13 @@ class Portal:
         say(f"Published {published} messages.")
 
     # Words
+
+    def _what_helps(self) -> str:
+        if self.local_broker is None:
+            return ""
+        return (
+            " The local broker has stopped too, so no command can reach its queues: put that right, then start all of it with `make run`."
+        )
 
     def _banner(self) -> str:
         options = self.options

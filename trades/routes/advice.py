@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from trades import dialects
-from trades.routes.file import in_use
+from trades.routes.file import faults, in_use, stated_dialects
 from trades.routes.table import Route, Table
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -25,9 +25,12 @@ class Warned(NamedTuple):
 
 
 def warnings() -> list[Warned]:
-    """What is to be warned of in the queues file in use. Raises BadQueuesFile."""
+    """What is to be warned of in the queues file. Where it can't be used, only what holds however its faults are mended."""
+    unknown = list(_unknown_dialects())
+    if faults():
+        return unknown
     table = in_use()
-    return [*_divided(table), *_unknown_dialects(table), *_swallowing(table)]
+    return [*_divided(table), *unknown, *_swallowing(table)]
 
 
 def _divided(table: Table) -> Iterator[Warned]:
@@ -83,16 +86,17 @@ def _overlap(one: str, two: str) -> bool:
     return bool(are_patterns) or fnmatchcase(one, two) or fnmatchcase(two, one)
 
 
-def _unknown_dialects(table: Table) -> Iterator[Warned]:
+def _unknown_dialects() -> Iterator[Warned]:
+    if dialects.faults():  # one of the firm's own may be meant, which is passed over for now
+        return
     known = [dialect.name for dialect in dialects.in_use().dialects]
-    for number, route in enumerate(table.routes, 1):
-        for word in route.dialect:
-            if not _PATTERN.search(word) and not any(fnmatchcase(word, name) for name in known):
-                yield Warned(
-                    "trades.W007",
-                    f"routes[{number}].dialect is '{word}'; no dialect in use has that name, so the route takes nothing.",
-                    f"The dialects in use are {', '.join(sorted(known))}; * stands for what differs.",
-                )
+    for number, word in stated_dialects():
+        if not _PATTERN.search(word) and not any(fnmatchcase(word, name) for name in known):
+            yield Warned(
+                "trades.W007",
+                f"routes[{number}].dialect is '{word}'; no dialect in use has that name, so the route takes nothing by it.",
+                f"The dialects in use are {', '.join(sorted(known))}; * stands for what differs.",
+            )
 
 
 def _swallowing(table: Table) -> Iterator[Warned]:

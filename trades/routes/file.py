@@ -40,21 +40,36 @@ def faults() -> tuple[str, ...]:
     return ()
 
 
+def stated_dialects() -> list[tuple[int, str]]:
+    """Each word that a route of the queues file states about the dialect, with the number of the route, as far as the file can be read,
+    whatever else is wrong with it."""
+    try:
+        spec = _parsed(Path(settings.TRADES_QUEUES_FILE)) if settings.TRADES_QUEUES_FILE else {}
+    except BadQueuesFile:
+        return []
+    routes = specification.routes_of(spec)
+    return [(number, word) for number, route in routes for word in as_list(route.get("dialect", [])) if isinstance(word, str) and word]
+
+
 @cache
 def _in_use(file: str) -> Table:
     return _table(_read(Path(file))) if file else Table()
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _parsed(file: Path) -> dict[str, Any]:
     try:
-        spec = tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8"))
     except UnicodeDecodeError as error:
         raise BadQueuesFile(f"{file.name}: byte {error.start + 1} is not UTF-8; expected a TOML file, which is in UTF-8.") from None
     except OSError as error:
         raise BadQueuesFile(f"{file}: {error.strerror}; expected a file that can be read.") from None
     except tomllib.TOMLDecodeError as error:
         raise BadQueuesFile(f"{file.name}: {error}; expected TOML.") from None
-    found = specification.faults(spec, dead_letters=settings.TRADES_DEAD_LETTER_QUEUE) or list(_failing(spec))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    spec = _parsed(file)
+    found = [*specification.faults(spec, dead_letters=settings.TRADES_DEAD_LETTER_QUEUE), *_failing(spec)]
     if found:
         raise BadQueuesFile(*(f"{file.name}: {fault}" for fault in found))
     return spec
@@ -62,11 +77,14 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _failing(spec: dict[str, Any]) -> Iterator[str]:
     """The XPaths that fail on any document, such as sum(1)."""
-    for number, route in enumerate(spec.get("routes", []), 1):
+    check, namespaces = specification.xpath_check(spec), spec.get("namespaces", {})
+    if any(checks.each(checks.text)("namespaces", namespaces)):
+        return
+    for number, route in specification.routes_of(spec):
         for key in ("xpath", "group_xpath"):
             try:
-                if key in route:
-                    Query(route[key], spec.get("namespaces", {})).text(Opened("<a/>", max_bytes=4))
+                if key in route and not any(check(key, route[key])):
+                    Query(route[key], namespaces).text(Opened("<a/>", max_bytes=4))
             except etree.XPathError as error:
                 yield f"routes[{number}].{key} is {checks.shown(route[key])}; expected one that can be evaluated ({error})."
 

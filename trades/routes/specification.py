@@ -34,10 +34,29 @@ _OWNER = re.compile(r"[0-9]{12}")
 def faults(spec: Mapping[str, Any], *, dead_letters: str = "") -> list[str]:
     """What is wrong with a queues file that is TOML: a sentence for each fault. `dead_letters` is the dead-letter queue, which is for
     SQS alone to send to."""
-    found = list(_whole(spec, dead_letters)("", spec))
-    if not found:  # what goes together can only be said of what has the right form
-        found = [*_repeated_names(spec), *_unreachable(spec), *_unfit_groups(spec), *_unfit_places(spec)]
+    route, queue = _keys(spec, dead_letters)
+    found = [
+        *_whole(route, queue)("", spec),
+        *_repeated_names(spec),
+        *_unreachable(spec, checks.table({**route, "name": _anything, "queue": _anything})),
+        *_unfit_groups(spec),
+        *_unfit_places(spec, checks.table(queue)),
+    ]
     return list(dict.fromkeys(found))
+
+
+def routes_of(spec: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Each route that is a table, with its number, whatever it holds."""
+    routes = spec.get("routes")
+    for number, route in enumerate(routes if isinstance(routes, list) else [], 1):
+        if isinstance(route, dict):
+            yield number, route
+
+
+def xpath_check(spec: Mapping[str, Any]) -> Check:
+    """The check of an XPath that uses the prefixes of this file."""
+    namespaces = spec.get("namespaces")
+    return specification.xpath(namespaces if isinstance(namespaces, dict) else {})
 
 
 def place_of(url: str) -> tuple[str, str]:
@@ -49,9 +68,9 @@ def place_of(url: str) -> tuple[str, str]:
     return aws["region"] or aws["old"] or "us-east-1", f"{parts.scheme}://{parts.netloc}" if aws["vpc"] else ""
 
 
-def _whole(spec: Mapping[str, Any], dead_letters: str) -> Check:
-    namespaces = spec.get("namespaces")
-    xpath = specification.xpath(namespaces if isinstance(namespaces, dict) else {})
+def _keys(spec: Mapping[str, Any], dead_letters: str) -> tuple[dict[str, Check], dict[str, Check]]:
+    """The checks of the keys of a route, and of a queue."""
+    xpath = xpath_check(spec)
     route: dict[str, Check] = {
         **dict.fromkeys(WORDS, _words),
         "name": checks.short(MAX_NAME),
@@ -71,6 +90,10 @@ def _whole(spec: Mapping[str, Any], dead_letters: str) -> Check:
         "profile": checks.short(MAX_WORDS),
         "queue": _queue,
     }
+    return route, queue
+
+
+def _whole(route: Mapping[str, Check], queue: Mapping[str, Check]) -> Check:
     return checks.table(
         {
             "namespaces": checks.each(checks.text),
@@ -81,6 +104,10 @@ def _whole(spec: Mapping[str, Any], dead_letters: str) -> Check:
 
 
 # One key
+
+
+def _anything(key: str, value: Any) -> Faults:
+    yield from ()
 
 
 def _queue(key: str, value: Any) -> Faults:
@@ -176,7 +203,7 @@ def _is_http(value: Any) -> bool:
         return False
 
 
-# What goes together
+# What goes together: said of those parts that have the right form, whatever is wrong with others
 
 
 def for_reference(route: Mapping[str, Any]) -> bool:
@@ -186,15 +213,19 @@ def for_reference(route: Mapping[str, Any]) -> bool:
 
 def _repeated_names(spec: Mapping[str, Any]) -> Faults:
     seen: dict[str, int] = {}
-    for number, route in _numbered(spec):
-        if route["name"] in seen:
-            yield f"routes[{number}].name is {checks.shown(route['name'])}, as in routes[{seen[route['name']]}]; expected another name."
-        seen.setdefault(route["name"], number)
+    for number, route in routes_of(spec):
+        name = route.get("name")
+        if isinstance(name, str) and name in seen:
+            yield f"routes[{number}].name is {checks.shown(name)}, as in routes[{seen[name]}]; expected another name."
+        elif isinstance(name, str):
+            seen[name] = number
 
 
-def _unreachable(spec: Mapping[str, Any]) -> Faults:
+def _unreachable(spec: Mapping[str, Any], has_sound_conditions: Check) -> Faults:
     before: list[tuple[int, bool, dict[str, Any]]] = []
-    for number, route in _numbered(spec):
+    for number, route in routes_of(spec):
+        if any(has_sound_conditions("", route)):
+            continue
         conditions = {key: route[key] for key in CONDITIONS if key in route}
         if "group" not in route and "group_xpath" in route:
             conditions["group_xpath"] = route["group_xpath"]
@@ -207,7 +238,7 @@ def _unreachable(spec: Mapping[str, Any]) -> Faults:
 
 
 def _unfit_groups(spec: Mapping[str, Any]) -> Faults:
-    for number, route in _numbered(spec):
+    for number, route in routes_of(spec):
         unfit = next((key for key in OF_TRADES if key in route), None)
         if for_reference(route) and unfit:
             yield (
@@ -216,9 +247,11 @@ def _unfit_groups(spec: Mapping[str, Any]) -> Faults:
             )
 
 
-def _unfit_places(spec: Mapping[str, Any]) -> Faults:
+def _unfit_places(spec: Mapping[str, Any], is_sound: Check) -> Faults:
+    tables = spec.get("queues")
+    queues = {name: queue for name, queue in tables.items() if not any(is_sound("", queue))} if isinstance(tables, dict) else {}
     seen: dict[tuple[str, ...], str] = {}
-    for name, queue in spec.get("queues", {}).items():
+    for name, queue in queues.items():
         key = f'queues."{name}"'
         beside = [word for word in ("owner", "queue") if "url" in queue and word in queue]
         yield from (f"{key}.{word} is beside url, which says it already; expected one of the two." for word in beside)
@@ -226,11 +259,7 @@ def _unfit_places(spec: Mapping[str, Any]) -> Faults:
         if place in seen:
             yield f'{key} is the same queue as queues."{seen[place]}"; expected one name for it, for each name has a sender of its own.'
         seen.setdefault(place, name)
-    for name, queue in spec.get("queues", {}).items():
+    for name, queue in queues.items():
         other = queue.get("queue", name)
         if other != name and set(queue).isdisjoint({"url", *PLACE[:-1]}):
             yield f'queues."{name}".queue is {checks.shown(other)}, a queue of our own; expected its place too, or that name itself.'
-
-
-def _numbered(spec: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    yield from enumerate(spec.get("routes", []), 1)

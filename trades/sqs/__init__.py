@@ -8,6 +8,7 @@ from trades.sqs.errors import (
     BadQueueName,
     BadRequest,
     Denied,
+    NotConfigured,
     ObjectNotFound,
     QueueError,
     QueueNotFound,
@@ -35,8 +36,8 @@ from trades.sqs.wire import Failed, Outgoing, Received, Sent
 
 __all__ = [
     "CALL_SECONDS", "HERE", "ID_PATTERN", "MAX_BATCH", "MAX_BATCH_BYTES", "MAX_MESSAGE_BYTES", "MAX_QUEUE_NAME",
-    "MAX_VISIBILITY_SECONDS", "MAX_WAIT_SECONDS", "BadQueueName", "BadRequest", "Denied", "Failed", "ObjectNotFound", "Outgoing", "Place",
-    "Queue", "QueueError", "QueueNotFound", "Received", "Refused", "Sent", "Throttled", "batches", "broker_name", "check_name",
-    "client", "forget_clients", "group_id_for", "md5_of", "new_attempt_id", "open_queue", "receiving_client", "region",
+    "MAX_VISIBILITY_SECONDS", "MAX_WAIT_SECONDS", "BadQueueName", "BadRequest", "Denied", "Failed", "NotConfigured", "ObjectNotFound",
+    "Outgoing", "Place", "Queue", "QueueError", "QueueNotFound", "Received", "Refused", "Sent", "Throttled", "batches", "broker_name",
+    "check_name", "client", "forget_clients", "group_id_for", "md5_of", "new_attempt_id", "open_queue", "receiving_client", "region",
     "runs_of_groups", "sentences",
 ]  # fmt: skip

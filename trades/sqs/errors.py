@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError, ProfileNotFound
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConfigParseError,
+    EndpointConnectionError,
+    InvalidConfigError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+)
 
 # RequestThrottled, ThrottlingException, KmsThrottled, OverLimit, RequestLimitExceeded and their like, old and new spelling.
 THROTTLING = re.compile(r"throttl|overlimit|limitexceeded|toomanyrequests|slowdown", re.IGNORECASE)
@@ -38,6 +49,10 @@ class BadRequest(Refused):
 
 class QueueNotFound(Refused):
     """The queue does not exist in this account and region."""
+
+
+class NotConfigured(QueueError):
+    """Nothing was asked, for settings are missing or wrong: region, credentials, profile or address."""
 
 
 class BadQueueName(QueueError):
@@ -76,28 +91,33 @@ def sentences(doing: str, service: str = "SQS", at: str = "") -> Iterator[None]:
     try:
         yield
     except NoRegionError:
-        raise QueueError(f"{doing}: no AWS region is set. Set AWS_REGION, or start the local broker with `make run`.") from None
+        raise NotConfigured(f"{doing}: no AWS region is set. Set AWS_REGION, or start the local broker with `make run`.") from None
     except ProfileNotFound as error:
-        raise QueueError(f"{doing}: {error}. Add it to the AWS files, or name another profile in the queues file.") from None
+        raise NotConfigured(f"{doing}: {error}. Add it to the AWS files, or name another profile in the queues file.") from None
     except NoCredentialsError:
-        raise QueueError(
+        raise NotConfigured(
             f"{doing}: no AWS credentials were found. Set a profile or role, or start the local broker with `make run`."
         ) from None
     except EndpointConnectionError:
         raise QueueError(f"{doing}: nothing answers at {place}. Check that the broker runs and is reachable.") from None
     except ClientError as error:
         raise _answered(doing, place, error) from None
+    except (PartialCredentialsError, InvalidConfigError, ConfigParseError, SSOError) as error:
+        raise NotConfigured(f"{doing}: {str(error).rstrip('.')}. Correct the AWS settings or files.") from None
     except BotoCoreError as error:
         raise QueueError(f"{doing}: {place}: {str(error).rstrip('.')}.") from None
     except ValueError as error:
-        raise QueueError(f"{doing}: {error}. Check AWS_ENDPOINT_URL_{service}, which is written like http://127.0.0.1:4566.") from None
+        raise NotConfigured(f"{doing}: {error}. Check AWS_ENDPOINT_URL_{service}, which is written like http://127.0.0.1:4566.") from None
 
 
 def _answered(doing: str, place: str, error: ClientError) -> QueueError:
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if "NonExistentQueue" in code or "QueueDoesNotExist" in code:
-        ask = "Run `python manage.py create_queues`, or ask its owner if it is a partner's."
+        ask = (
+            "`python manage.py create_queues` creates it, or says what it needs for that; on its local broker `make run` does so by itself "
+            "when it starts. A partner's queue is made by the partner."
+        )
         return QueueNotFound(f"{doing}: the queue does not exist at {place}. {ask}")
     sentence = f"{doing}: {place} answered {code}: {message.rstrip('.')}."
     if code in NO_OBJECT:

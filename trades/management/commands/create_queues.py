@@ -19,7 +19,8 @@ class Command(BaseCommand):
 
     help = (
         "Create the FIFO queues and the dead-letter queue they share with the attributes the portal needs, and on request the bucket for "
-        "payloads. What exists is not changed without --apply: each difference is explained, and the exit status is then 3."
+        "payloads. What exists is not changed without --apply: each difference is explained, and the exit status is then 3, or 1 if a "
+        "queue could not be created for it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -74,6 +75,11 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         for outcome in outcomes:
             self._tell(outcome, options["dry_run"])
+        if missing := [outcome.name for outcome in outcomes if outcome.done == "not created"]:
+            raise CommandError(
+                f"Not created: {', '.join(missing)}. {options['dead_letter_queue']} must let such a queue in first, see above. "
+                "`create_queues --apply` does that and changes what else is explained; --dry-run beside it only says what that would be."
+            )
         if any(outcome.differs for outcome in outcomes):
             raise CommandError(
                 "Some attributes differ from what the portal needs, see above. Change them, or let `create_queues --apply` do it.",
