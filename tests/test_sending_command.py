@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shlex
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from django.utils import timezone
 from tests.support.broker import FifoQueue
 from tests.support.native import native
 from tests.support.processes import Process
-from trades import publishing
+from tests.support.sending import Answers, answering
+from trades import publishing, sending
 from trades.handing_in import IncomingDocument
 from trades.management import progress
 from trades.models import Document, OutboxLease, Publication, Upload
+from trades.sqs import Outgoing
 
 pytestmark = pytest.mark.django_db
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -88,6 +91,32 @@ def test_an_interrupted_publishing_is_gone_on_with_and_nothing_is_there_twice(
     assert versions(queue) == {f"T-{trade}": list(range(1, 76)) for trade in range(20)}
 
 
+@pytest.mark.django_db(transaction=True)
+def test_who_is_interrupted_when_all_is_stored_and_not_sent_is_told_how_to_send_the_rest(
+    queue: FifoQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "files", 100)
+    interrupts: list[signal.Signals] = []
+
+    def interrupt(messages: Sequence[Outgoing], answers: Answers) -> Answers:
+        if not interrupts:  # a second one would end this process at once
+            interrupts.append(signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return answers
+
+    with monkeypatch.context() as context:
+        context.setattr(sending, "CALLS_AT_ONCE", 1)
+        answering(context, interrupt)
+        with pytest.raises(CommandError, match="Interrupted after 100 of 100 files") as interrupted:
+            published(folder)
+    assert interrupted.value.returncode == 130
+    assert Publication.objects.filter(state="SENT").count() < Publication.objects.count() == 100
+
+    call_command(*resume_command(str(interrupted.value)), stdout=io.StringIO())
+
+    assert Publication.objects.filter(state="SENT").count() == 100
+
+
 def test_what_is_complete_is_not_published_again(queue: FifoQueue, tmp_path: Path) -> None:
     folder = write(tmp_path / "files", 3)
     published(folder)
@@ -151,6 +180,36 @@ def test_who_names_a_group_is_told_what_becomes_of_documents_that_nobody_underst
     said = capsys.readouterr().err
     assert "Warning: 1 document is not understood and went out as is in message group T-0." in said
     assert "puts it into quarantine, and what follows it in that group waits" in said
+
+
+def test_a_message_about_no_trade_is_no_reason_for_that_warning(
+    queue: FifoQueue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "heartbeat.xml"
+    file.write_text('<FIXML v="5.0"><Batch><Hdr/></Batch></FIXML>')
+
+    assert published(file, group="HEART").startswith("heartbeat.xml: A heartbeat: a batch")
+
+    assert "Warning" not in capsys.readouterr().err
+    assert Publication.objects.get().group_id == "HEART"
+
+
+@pytest.mark.parametrize(
+    ("group", "wrong"),
+    [
+        ("bad group é", "has a space at place 4"),
+        ("é", "has the character 'é' at place 1"),
+        ("", "is empty"),
+        ("x" * 129, "has 129 characters"),
+    ],
+)
+def test_a_group_that_sqs_does_not_allow_is_refused_before_anything_is_stored(
+    queue: FifoQueue, tmp_path: Path, group: str, wrong: str
+) -> None:
+    with pytest.raises(CommandError, match=re.escape(f"--group: The message group {wrong}. SQS takes 1 to 128 letters (a to z, A to Z)")):
+        published(write(tmp_path / "files", 1), group=group)
+
+    assert not Upload.objects.exists()
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])

@@ -32,7 +32,7 @@ class Lease:
         self.clock = clock
         self.holder = uuid.uuid4().hex
         self._renewed_at: datetime | None = None
-        self._in_hand: set[int] = set()
+        self._in_hand: dict[int, datetime] = {}  # since when
 
     def acquire(self, patience: float = 0, stop: Signal | None = None) -> bool:
         """Whether it is ours now; while it is another's it is waited for so many seconds, or until asked to stop."""
@@ -56,24 +56,27 @@ class Lease:
     def take_in_hand(self, publications: Iterable[int]) -> bool:
         """Keep it, and with it which publications (keys) are about to be sent: who dies before it could note what SQS answered leaves
         that to its successor. Gives whether the lease is ours."""
-        self._in_hand.update(publications)
         now = self.clock()
-        kept = self._own().update(expires_at=now + LEASE, in_hand=sorted(self._in_hand), in_hand_since=now)
-        return self._is_ours(now, kept == 1)
+        self._in_hand = dict.fromkeys(publications, now) | self._in_hand
+        return self._is_ours(now, self._own().update(expires_at=now + LEASE, **self._left()) == 1)
 
     def settled(self, publications: Iterable[int]) -> None:
         """What became of these is noted, or they were not sent."""
-        self._in_hand.difference_update(publications)
+        for publication in publications:
+            self._in_hand.pop(publication, None)
 
     def release(self) -> None:
         """Let the next one begin at once. Where the connection broke a new one is tried; failing that, it runs out by itself."""
-        left: dict[str, Any] = {} if self._in_hand else {"in_hand": [], "in_hand_since": None}
         try:
-            self._own().update(expires_at=self.clock(), **left)
+            self._own().update(expires_at=self.clock(), **self._left())
         except DatabaseError:
             connection.close()
             with suppress(DatabaseError):
-                self._own().update(expires_at=self.clock(), **left)
+                self._own().update(expires_at=self.clock(), **self._left())
+
+    def _left(self) -> dict[str, Any]:
+        """What the successor of a sender that died has to know: all that is in hand, and since when the first of it is."""
+        return {"in_hand": sorted(self._in_hand), "in_hand_since": min(self._in_hand.values(), default=None)}
 
     def _own(self) -> QuerySet[OutboxLease]:
         return OutboxLease.objects.filter(queue=self.queue, holder=self.holder)

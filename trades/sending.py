@@ -12,7 +12,7 @@ import io
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +35,7 @@ PATIENCE_SECONDS, PERSON_SECONDS = 2, 5  # that a person waits for another sende
 CALLS_AT_ONCE = 2
 # Calls the rows of which are read together, and the answers of which are noted together, but no later than so many seconds.
 CALLS_IN_HAND, NOTED_AFTER = 5, timedelta(seconds=1)
+NO_ANSWER = "NoAnswer"  # of sqs.Queue.send, to a message that SQS does not mention
 
 
 @dataclass(slots=True)
@@ -77,11 +78,21 @@ def deliver(
             return Delivery(problem="Another sender is at work on this queue; it sends these publications too.", busy=True)
         try:
             ended = lambda: time.monotonic() > ends or (stop is not None and stop.is_set())  # noqa: E731
-            Sender(routes.open_queue(queue), lease, delivery, skip, ended, meanwhile).send_all()
+            Sender(_open(queue, clock), lease, delivery, skip, ended, meanwhile).send_all()
         except sqs.QueueError as error:
             delivery.problem = str(error)
             Publication.objects.unsent().filter(queue=queue, last_error="").update(last_error=str(error))
     return delivery
+
+
+def _open(queue: str, clock: Clock) -> sqs.Queue:
+    """The queue. One that can't be asked for was an attempt to send what is first in its outbox. Raises QueueError."""
+    try:
+        return routes.open_queue(queue)
+    except sqs.QueueError as error:
+        first = Publication.objects.unsent().filter(queue=queue).values_list("pk", flat=True)[:1]
+        outbox_rows.note_failures([(row, str(error)) for row in outbox_rows.unsent(list(first))], clock())
+        raise
 
 
 def deliver_for_person(queues: Iterable[str], *, clock: Clock) -> list[Delivery]:
@@ -90,7 +101,7 @@ def deliver_for_person(queues: Iterable[str], *, clock: Clock) -> list[Delivery]
     ends = time.monotonic() + PERSON_SECONDS
     deliveries: list[Delivery] = []
     for queue in queues:
-        if time.monotonic() > ends and any(delivery.problem for delivery in deliveries):
+        if time.monotonic() > ends and any(delivery.problem or delivery.failed for delivery in deliveries):
             deliveries.append(Delivery(problem=f"{queue} has not been asked yet: another queue took too long. The relay sends what waits."))
         else:
             deliveries.append(deliver(queue, clock=clock, patience=PATIENCE_SECONDS, at_most=PERSON_SECONDS))
@@ -142,7 +153,8 @@ class Sender:
             try:
                 while True:
                     while len(flying) < CALLS_AT_ONCE and (entries := self._next()):
-                        flying.append(self._begin(entries, pool if flying or self._calls or self.backlog.has_more else None))
+                        is_alone = not (flying or self._calls or self.backlog.has_more or self.meanwhile)
+                        flying.append(self._begin(entries, None if is_alone else pool))
                     if not flying:
                         break
                     self._finish(flying.popleft())
@@ -153,7 +165,7 @@ class Sender:
                 raise
             finally:
                 self.lease.settled(self._rows)  # that no call was begun for
-                self._note([])
+                self._note()
 
     def _next(self) -> list[Entry]:
         while not self._is_over() and (self._calls or self._plan()):
@@ -172,6 +184,9 @@ class Sender:
             self._calls.append(keys)
         while len(self._calls) < CALLS_IN_HAND and self.backlog.has_plenty and self._text_bytes() < sqs.MAX_BATCH_BYTES:
             self._calls.append(self.backlog.take())
+        # Of a group no more than one may be in doubt: sent again after five minutes, two would be there twice, the first behind the second.
+        if {key.group for keys in self._calls for key in keys} & {answer.entry.row.group_id for answer in self._answers}:
+            self._note()
         self._rows |= {row.id: row for row in outbox_rows.unsent([key.pk for keys in self._calls for key in keys])}
         self.delivery.ended = self.delivery.ended or (bool(self._rows) and not self.lease.take_in_hand(self._rows))
         return bool(self._calls) and not self.delivery.ended
@@ -211,6 +226,7 @@ class Sender:
             return None
         if self.s3_away is not None:
             raise sqs.QueueError(f"S3 did not answer a moment ago and was not asked for this text. {self.s3_away}")
+        self._note()  # that may take minutes
         with _text_of(row) as (text, length, sha256):
             pointer = buckets.Pointer(settings.TRADES_PAYLOAD_BUCKET, buckets.key_of(sha256), length)
             self._put(pointer, text)
@@ -247,8 +263,7 @@ class Sender:
 
     def _finish(self, call: Call) -> None:
         """Take the answers of a call. Raises QueueError when it has none that is about one of its messages."""
-        while self.meanwhile is not None and not call.answer.done() and self.meanwhile():
-            pass
+        self._wait_for(call)
         try:
             answers = call.answer.result()
         except sqs.QueueError as error:
@@ -264,33 +279,48 @@ class Sender:
                         self._finish(self._begin([entry]))
                 return
             answers = [sqs.Failed("", str(error))]
-        self._take(call.entries, answers)
+        self._take(call, answers)
 
-    def _take(self, entries: Sequence[Entry], answers: Sequence[sqs.Sent | sqs.Failed]) -> None:
+    def _wait_for(self, call: Call) -> None:
+        """Until there is an answer, with other work. While that takes long, what SQS answered before is noted."""
+        while self.meanwhile is not None and not call.answer.done() and self.meanwhile():
+            if self._is_due(self.lease.clock()):
+                self._note()
+        if self._answers and wait([call.answer], NOTED_AFTER.total_seconds()).not_done:
+            self._note()
+
+    def _take(self, call: Call, answers: Sequence[sqs.Sent | sqs.Failed]) -> None:
         now = self.lease.clock()
         failed: list[tuple[Row, str]] = []
-        for entry, answer in zip(entries, answers, strict=True):
+        unsure: list[tuple[Row, str]] = []
+        for entry, answer in zip(call.entries, answers, strict=True):
             if isinstance(answer, sqs.Failed):
-                failed.append((entry.row, str(answer) if answer.code else answer.message))
+                which = unsure if answer.code == NO_ANSWER else failed
+                which.append((entry.row, str(answer) if answer.code else answer.message))
             elif answer.md5 != sqs.md5_of(entry.message.body):
-                failed.append((entry.row, "SQS stored another text than was sent (their MD5 differ); the message is sent again"))
+                unsure.append((entry.row, "SQS stored another text than was sent (their MD5 differ); the message is sent again"))
             else:
                 self._answers.append(Answer(entry, answer, now))
                 self.delivery.sent += 1
                 self.backlog.go_on(entry.row.group_id)
-        most = CALLS_IN_HAND * sqs.MAX_BATCH
-        if failed or len(self._answers) >= most or (self._answers and now - self._answers[0].at >= NOTED_AFTER):
-            self._note(failed)
+        if failed or unsure or len(self._answers) >= CALLS_IN_HAND * sqs.MAX_BATCH or self._is_due(now):
+            self._note(failed, unsure, call.at)
 
-    def _note(self, failed: Sequence[tuple[Row, str]]) -> None:
-        """Store the answers that there are, and what failed."""
-        with transaction.atomic() if failed else nullcontext():  # one statement needs none
+    def _is_due(self, now: datetime) -> bool:
+        return bool(self._answers) and now - self._answers[0].at >= NOTED_AFTER
+
+    def _note(
+        self, failed: Sequence[tuple[Row, str]] = (), unsure: Sequence[tuple[Row, str]] = (), set_off: datetime | None = None
+    ) -> None:
+        """Store the answers that there are, what failed, and what did so and may be in the queue since then all the same."""
+        with transaction.atomic() if failed or unsure else nullcontext():  # one statement needs none
             outbox_rows.note_sent(self._answers)
             outbox_rows.note_failures(failed, self.lease.clock())
+            outbox_rows.note_failures(unsure, self.lease.clock(), set_off)
         self.lease.settled(answer.entry.row.id for answer in self._answers)
-        self.lease.settled(row.id for row, _ in failed)
         self._answers = []
-        for row, error in failed:
+        for row, error in (*failed, *unsure):
+            self.lease.settled([row.id])
             self._rows.pop(row.id, None)
             self.backlog.stop(row.group_id)
             self.delivery.failures[row.group_id] = error

@@ -116,7 +116,7 @@ class Watch:
             self.handed.setdefault(row.publication_id, number)
 
     def _check_predecessors(self, message: Accepted) -> None:
-        outbox = self.outbox.read()
+        outbox, acts = self.outbox.read(), self.outbox.acts()
         identity = self.of_message[message.message_id]
         own = next((row for row in outbox if (row.publication_id, row.sha256) == identity), None)
         swallowed = {each.publication_id for each in self.broker.swallowed}
@@ -124,11 +124,17 @@ class Watch:
             if own is None or (row.queue, row.group) != (own.queue, own.group) or row.pk >= own.pk or row.state == "CANCELLED":
                 continue
             # Of two people who hand in at once, one may have the smaller key and be stored later: nobody could have sent it before.
-            is_before = self.handed.get(row.publication_id, 0) <= self.handed.get(message.publication_id, 0)
-            if is_before and (row.publication_id, row.sha256) not in self.first and row.publication_id not in swallowed:
+            if self.handed.get(row.publication_id, 0) > self.handed.get(message.publication_id, 0):
+                continue
+            if (row.publication_id, row.sha256) not in self.first and row.publication_id not in swallowed:
                 self.violate(
                     f"publication {message.publication_id} of group {message.group} was accepted before publication "
                     f"{row.publication_id}, which stands before it in the outbox and has not been accepted"
+                )
+            if row.state == "PENDING" and "resend" not in acts[row.pk]:
+                self.violate(
+                    f"publication {message.publication_id} of group {message.group} was accepted before it was noted that publication "
+                    f"{row.publication_id} was sent, which stands before it in the outbox and would be sent again behind it"
                 )
 
     # What senders do

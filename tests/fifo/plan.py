@@ -44,6 +44,8 @@ class Plan:
     by_content: str = ""
     handled: str = ""
     routes: list[dict[str, Any]] = field(default_factory=list)
+    # Messages of a call; where they are fewer than SQS takes, several calls are made ready together.
+    batch: int = sqs.MAX_BATCH
 
     @classmethod
     def drawn(cls, rng: Random) -> Plan:
@@ -72,6 +74,7 @@ class Plan:
             by_content=rng.choice(QUEUES[:queues]) if rng.random() < 0.3 else "",
             handled=rng.choice(QUEUES[:queues]) if rng.random() < 0.4 else "",
             routes=[_route(rng, queue, trades) for queue in QUEUES[1:queues]],
+            batch=rng.choice((1, 2, sqs.MAX_BATCH)),
         )
 
     @property

@@ -11,7 +11,7 @@ from unittest import mock
 
 from django.db import connection, models
 
-from trades import backlog, consumer, fetching, history, leases, outbox, outbox_rows, quarantine
+from trades import backlog, consumer, fetching, history, leases, outbox, outbox_rows, quarantine, sending
 from trades.models import Message, Publication
 from trades.sqs import QueueError, Received, buckets
 
@@ -183,6 +183,19 @@ def nothing_in_hand() -> Iterator[None]:
 
 
 @contextmanager
+def two_in_doubt() -> Iterator[None]:
+    """The next of a group sets off before it is noted that the one before it was sent."""
+    plan = sending.Sender._plan
+
+    def planning(sender: sending.Sender) -> bool:
+        with mock.patch.object(sender, "_note"):
+            return plan(sender)
+
+    with mock.patch.object(sending.Sender, "_plan", planning):
+        yield
+
+
+@contextmanager
 def unhandled_row_dropped() -> Iterator[None]:
     """What a person lets into the history is not left to the handler of its queue."""
     with mock.patch.object(quarantine.unhandled, "leave_where_handled"):
@@ -203,6 +216,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "cancelled-without-lease": cancelled_without_lease,
     "swallowed-is-sent": swallowed_is_sent,
     "nothing-in-hand": nothing_in_hand,
+    "two-in-doubt": two_in_doubt,
     "unhandled-row-dropped": unhandled_row_dropped,
 }
 

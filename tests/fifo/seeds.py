@@ -30,7 +30,7 @@ from tests.fifo.invariants import Watch
 from tests.fifo.model import FifoBroker, VirtualClock
 from tests.fifo.plan import BUCKET, FORBIDDEN, PARTNERS, QUEUE_BYTES, Plan
 from tests.fifo.scheduler import Actor, Body, Outcome, Scheduler, VirtualEvent, VirtualLock, virtual_threading
-from trades import leases, sending, sqs, stopping, visibility
+from trades import backlog, leases, sending, sqs, stopping, visibility
 from trades.handing_in import reading
 from trades.management.commands import relay_publications
 from trades.routes import file, places
@@ -218,6 +218,9 @@ def everything_virtual(run: Run) -> Iterator[None]:
         put(sending, "time", time)
         # Who moves is decided by the seed, and not by threads.
         put(sending, "CALLS_AT_ONCE", 1)
+        put(backlog, "sqs", SimpleNamespace(MAX_BATCH=run.plan.batch, MAX_BATCH_BYTES=sqs.MAX_BATCH_BYTES))
+        if run.plan.batch < sqs.MAX_BATCH:
+            put(backlog, "PLENTY", 1)
         put(leases, "time", time)
         put(leases, "Signal", lambda: VirtualEvent(scheduler))
         put(relay_publications, "time", time)

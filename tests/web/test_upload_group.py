@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 
 import pytest
@@ -9,9 +10,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from tests.support.native import native, several
+from tests.support.native import NOON, native, received, several
 from tests.web.asking import page, post
-from trades.models import Draft, Publication, Refusal, Upload
+from trades import history
+from trades.handing_in import NOT_UNDERSTOOD
+from trades.models import Draft, Hold, Message, Publication, Refusal, Upload
 
 pytestmark = pytest.mark.django_db
 SCRIPT = {"X-Requested-With": "XMLHttpRequest"}
@@ -19,6 +22,8 @@ WARNING = (
     "1 message is not understood and goes out as it is, in message group T-10041. A worker of this portal puts such a message into "
     "quarantine and holds what follows in that group until a person decides. Any other consumer gets it as it is."
 )
+HEARTBEAT = '<FIXML v="5.0"><Batch><Hdr/></Batch></FIXML>'
+SAID = "A heartbeat: a batch without messages, sent to say that the sender is there."
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -103,7 +108,7 @@ def test_it_is_published_as_it_is_after_the_decision(otto: Client) -> None:
     [
         ("T 1", "The message group has a space at place 2."),
         ("Zürich", "The message group has the character 'ü' at place 2."),
-        ("x" * 129, "The message group has 129 characters, and SQS takes at most 128."),
+        ("x" * 129, "The message group has 129 characters. SQS takes 1 to 128 letters"),
     ],
 )
 def test_a_group_that_sqs_does_not_allow_gets_a_sentence(otto: Client, group: str, sentence: str) -> None:
@@ -115,6 +120,78 @@ def test_a_group_that_sqs_does_not_allow_gets_a_sentence(otto: Client, group: st
     assert f'value="{group}"' in html
     assert (answer.status_code, answer.content.decode().startswith(sentence)) == (400, True)
     assert not Upload.objects.exists()
+
+
+def test_what_was_pasted_stays_when_the_group_is_not_allowed_and_the_sentence_says_what_is(otto: Client) -> None:
+    html = post(otto, "/uploads/new/", {"pasted": "<a>typed</a>", "group": "bad group é"}, status=422)
+
+    assert re.search(r'<textarea[^>]* id="id_pasted"[^>]*><a>typed</a></textarea>', html)
+    assert (
+        "The message group has a space at place 4. SQS takes 1 to 128 letters (a to z, A to Z), digits and punctuation marks "
+        "(!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~), no spaces and no letters with accents."
+    ) in html
+
+
+@pytest.mark.parametrize(("pasted", "place"), [("", "files-error"), (" \n ", "pasted-error")])
+def test_the_error_of_a_form_without_a_document_is_where_the_person_looked_for_one(otto: Client, pasted: str, place: str) -> None:
+    html = post(otto, "/uploads/new/", {"pasted": pasted}, status=422)
+
+    assert re.findall(r'<div id="(\w+-error)" role="alert">', html) == [place]
+    assert html.count("Choose at least one XML file, or paste a document.</span>") == 1
+
+
+def test_a_message_about_no_trade_is_understood_and_goes_to_the_named_group_without_a_warning(otto: Client) -> None:
+    html = review(otto, HEARTBEAT, "<unknown/>", group="HEART")
+
+    assert [(group, summary) for group, summary, _ in drafts()] == [("HEART", SAID), ("HEART", NOT_UNDERSTOOD)]
+    assert "2 files, 2 messages, 1 good, 1 with a warning" in html
+    assert "1 message is not understood and goes out as it is, in message group HEART." in html
+
+    html = review(otto, HEARTBEAT, group="HEART")
+
+    assert "1 file, 1 message, 1 good" in html
+    assert "not understood and goes out" not in html
+
+
+def test_after_publishing_it_a_worker_keeps_it_as_a_reference_and_holds_nothing(otto: Client) -> None:
+    review(otto, HEARTBEAT, native("HEART"), group="HEART")
+    upload = Upload.objects.get()
+    otto.post(f"/uploads/{upload.pk}/decide/", {"choice": "all", "messages": "2"})
+    rows = Publication.objects.order_by("id")
+    history.record([received(row.body, row.group_id, publication_id=row.publication_id) for row in rows], now=NOON)
+
+    assert list(rows.values_list("group_id", "summary")) == [("HEART", SAID), ("HEART", "BOOK version 1 of HEART")]
+    assert list(Message.objects.order_by("id").values_list("outcome", flat=True)) == ["REFERENCE", "RECORDED"]
+    assert not Hold.objects.exists()
+    assert NOT_UNDERSTOOD not in page(otto, f"/uploads/{upload.pk}/")
+
+
+def test_each_message_about_no_trade_of_a_document_goes_out_beside_those_about_trades(otto: Client) -> None:
+    review(otto, '<FIXML v="5.0"><Order ID="1"/><TrdCaptRpt TrdID="T-1" TransTyp="0"/><Order ID="2"/></FIXML>', group="HEART")
+
+    assert [group for group, _, _ in drafts()] == ["HEART", "T-1", "HEART"]
+    assert NOT_UNDERSTOOD not in [summary for _, summary, _ in drafts()]
+
+
+def test_a_message_that_is_understood_but_can_not_be_sent_is_refused_whatever_the_group(otto: Client, settings: Settings) -> None:
+    settings.TRADES_PAYLOAD_BUCKET = ""
+
+    review(otto, native("T-1") + f"<!--{'x' * 1_048_576}-->")
+
+    assert Refusal.objects.get().code == "too-large"
+    assert not drafts()
+
+
+def test_the_review_shows_the_size_of_the_text_and_the_publication_says_what_else_it_counts(otto: Client) -> None:
+    html = review(otto, "<a>28 bytes of text here</a>")
+    size = len("<a>28 bytes of text here</a>")
+    assert re.search(rf'<td class="r num">{size}\sbytes</td>', html)
+
+    otto.post(f"/uploads/{Upload.objects.get().pk}/decide/", {"choice": "all", "messages": "1"})
+    publication = Publication.objects.get()
+
+    assert publication.size > size
+    assert f">{publication.size} bytes with its attributes<" in page(otto, f"/outbox/{publication.publication_id}/")
 
 
 def test_a_script_names_the_group_when_it_begins(otto: Client) -> None:

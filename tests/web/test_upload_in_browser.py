@@ -91,7 +91,7 @@ def test_fifty_files_with_two_bad_ones_are_sent_reviewed_published_and_followed_
 
     record_what_was_published()
 
-    expect(page.locator("tr", has_text="Recorded")).to_have_count(48, timeout=20_000)
+    expect(page.locator("tr", has_text="Recorded")).to_have_count(48)
     expect(page.locator("#progress")).to_contain_text("48 messages published, 48 settled, 2 refused")
     expect(page.get_by_role("link", name="event 1 of T-12")).to_be_visible()
     assert complaints == []
@@ -159,7 +159,8 @@ def test_sending_can_be_cancelled_and_leaving_asks_first(live_server: LiveServer
     choose(page, *(xml(f"{n}.xml", native(f"T-{n}")) for n in range(5)))
     page.get_by_role("button", name="Check 5 files").click()
     expect(page.get_by_text("Waiting")).to_have_count(2)
-    page.evaluate("setTimeout(() => location.assign('/'))")
+    with page.expect_event("dialog"):
+        page.evaluate("setTimeout(() => location.assign('/'))")
     expect(page.locator("[data-overall]")).to_have_text(re.compile(r"0 of 5 files, \d\.\d of \d\.\d KB"))
 
     page.get_by_role("button", name="Cancel all").click()
@@ -223,7 +224,7 @@ def test_any_text_is_taken_once_a_message_group_is_named(live_server: LiveServer
     group.fill("T 1")
     choose(page, xml("deal.txt", "T-10041;BOOK"))
     page.get_by_role("button", name="Check 1 file").click()
-    expect(page.get_by_role("alert").filter(has_text="The message group may have up to 128 letters")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="The message group can't be used. SQS takes 1 to 128 letters")).to_be_visible()
     expect(group).to_be_focused()
     assert not Upload.objects.exists()
 
@@ -233,6 +234,31 @@ def test_any_text_is_taken_once_a_message_group_is_named(live_server: LiveServer
     page.wait_for_url(REVIEW)
     expect(page.get_by_text("1 message is not understood and goes out as it is, in message group T-10041.")).to_be_visible()
     assert Upload.objects.get().group_id == "T-10041"
+
+
+def test_what_was_typed_stays_until_it_can_be_sent(live_server: LiveServer, page: Page, otto: User) -> None:
+    sign_in(page, live_server)
+    page.get_by_role("tab", name="Paste XML").click()
+    typed, check = page.get_by_role("textbox", name="Paste XML"), page.get_by_role("button", name="Check and review")
+    nothing = page.get_by_role("alert").filter(has_text="Choose at least one XML file, or paste a document.")
+    for blank in ("", " \n "):
+        typed.fill(blank)
+        check.click()
+        expect(nothing).to_be_visible()
+        expect(typed).to_be_focused()
+    assert page.url.endswith("/uploads/new/")
+
+    typed.fill("<a>typed</a>")
+    group = page.get_by_label("Message group for documents that are not understood")
+    group.fill("bad group é")
+    check.click()
+
+    expect(page.get_by_role("alert").filter(has_text="SQS takes 1 to 128 letters (a to z, A to Z), digits and punctuation")).to_be_visible()
+    expect(typed).to_have_value("<a>typed</a>")
+    group.fill("T-10041")
+    check.click()
+    page.wait_for_url(REVIEW)
+    assert bytes(Document.objects.get().content) == b"<a>typed</a>"
 
 
 def test_what_was_left_out_for_want_of_a_message_group_is_taken_when_one_is_named(live_server: LiveServer, page: Page, otto: User) -> None:
@@ -301,7 +327,7 @@ def test_the_pages_fit_their_width_and_axe_finds_no_violation(
     expect(page.get_by_text(re.compile(r"Published \d messages"))).to_be_visible()
     record_what_was_published()
     factories.upload(files=1, by=otto, sent=False)
-    expect(page.locator("tr", has_text="Held")).to_have_count(1, timeout=20_000)
+    expect(page.locator("tr", has_text="Held")).to_have_count(1)
     assert Message.objects.filter(outcome="DUPLICATE").count() == 1
     look(page, "result", scheme, width)
     page.goto(f"{live_server.url}/uploads/")

@@ -5,7 +5,7 @@ A text or file of more than a mebibyte is never held: it goes from the file that
 """
 
 from trades.handing_in.documents import PUBLICATION_ID, TRACEPARENT, IncomingDocument, attributes, by_bytes, chunks, outgoing, size_of
-from trades.handing_in.groups import Groups
+from trades.handing_in.groups import ALLOWED, Groups, group_fault
 from trades.handing_in.reading import REFERENCE, Ahead, Part, ReadDocument, read
 from trades.handing_in.rows import (
     IN_ORDER,
@@ -22,7 +22,7 @@ from trades.handing_in.rows import (
 )
 
 __all__ = [
-    "IN_ORDER", "NOT_UNDERSTOOD", "PUBLICATION_ID", "REFERENCE", "TRACEPARENT", "Ahead", "Groups", "IncomingDocument", "NotInReview",
-    "OutgoingMessage", "Part", "ReadDocument", "attributes", "begin", "by_bytes", "chunks", "drafts_of", "keep_for_review", "outgoing",
-    "read", "save", "size_of", "summary_of", "take_for_review", "warning",
+    "ALLOWED", "IN_ORDER", "NOT_UNDERSTOOD", "PUBLICATION_ID", "REFERENCE", "TRACEPARENT", "Ahead", "Groups", "IncomingDocument",
+    "NotInReview", "OutgoingMessage", "Part", "ReadDocument", "attributes", "begin", "by_bytes", "chunks", "drafts_of", "group_fault",
+    "keep_for_review", "outgoing", "read", "save", "size_of", "summary_of", "take_for_review", "warning",
 ]  # fmt: skip

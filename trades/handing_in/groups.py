@@ -1,4 +1,4 @@
-"""Which message group a message goes to."""
+"""Which message group a message goes to, and which a person may name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,25 @@ from collections.abc import Iterable
 from trades import identifiers, sqs
 from trades.messages.facts import ParsedMessage, TradeEvent, TradeId
 from trades.models import TradeIdentifier
+
+MOST = 128  # characters (AWS SendMessage, MessageGroupId)
+ALLOWED = (
+    "SQS takes 1 to 128 letters (a to z, A to Z), digits and punctuation marks (!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~), no spaces and no "
+    "letters with accents."
+)
+
+
+def group_fault(group: str) -> str:
+    """What is wrong with a message group that a person names, and what is allowed; "" if SQS takes it."""
+    if sqs.ID_PATTERN.fullmatch(group):
+        return ""
+    if not group:
+        return f"The message group is empty. {ALLOWED}"
+    if len(group) > MOST:
+        return f"The message group has {len(group)} characters. {ALLOWED}"
+    at = next(place for place, character in enumerate(group, start=1) if not sqs.ID_PATTERN.fullmatch(character))
+    what = "a space" if group[at - 1] == " " else f"the character {group[at - 1]!r}"
+    return f"The message group has {what} at place {at}. {ALLOWED}"
 
 
 class Groups:

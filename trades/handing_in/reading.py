@@ -143,7 +143,7 @@ class _Reader:
 
     def _finished(self, found: tuple[messages.Prepared, ...], original: bytes | LargeText) -> tuple[Part, ...]:
         parts = [self._finish(prepared) for prepared in found]
-        if self.group is not None and all(part.refusal for part in parts):
+        if self.group is not None and all(prepared.refusal for prepared in found):
             parts = [self._finish(_as_it_is(found, original))]
         return tuple(parts)
 
@@ -170,7 +170,10 @@ class _Reader:
         """Where the message goes. Raises MessageRefused if nowhere: it is about no trade, and no route has a group for it."""
         message = prepared.message
         if self.queue is None:
-            choice = routes.choose(message, prepared.large or prepared.text)
+            document = prepared.large or prepared.text
+            choice = routes.choose(message, document)
+            if choice is None and self.group is not None:
+                choice = routes.choose(None, document)
         else:
             choice = None if message is not None and not message.events and self.group is None else routes.Choice(self.queue)
         if choice is not None:
@@ -203,8 +206,8 @@ class _Reader:
 def _as_it_is(found: tuple[messages.Prepared, ...], original: bytes | LargeText) -> messages.Prepared:
     """A document as one message that is not understood: as text in UTF-8 if it could be read as XML, else as its bytes are."""
     first = found[0]
-    if len(found) == 1 and (first.refusal is None or first.refusal.code == "unknown-dialect"):
-        return replace(first, message=None, refusal=None)
+    if len(found) == 1 and first.refusal and first.refusal.code == "unknown-dialect":
+        return replace(first, refusal=None)
     try:
         if isinstance(original, bytes):
             return messages.Prepared(original.decode())

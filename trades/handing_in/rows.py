@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from trades import bulk, sqs
+from trades import bulk
 from trades.handing_in.documents import CHUNK, IncomingDocument, chunks, size_of
 from trades.handing_in.groups import Groups
 from trades.handing_in.reading import Part, ReadDocument, read
@@ -78,8 +78,8 @@ def save(
 ) -> tuple[list[Document], list[OutgoingMessage]]:
     """Store documents and their refusals, inside the caller's transaction; gives their rows and the messages to publish, in order.
 
-    `group` is the message group of all of them; without it each goes to that of its trade, and what is not understood to that of the
-    upload. `groups` are those of the documents of this upload that were saved before.
+    `group` is the message group of all of them; without it each goes to that of its trade, and what is not understood, or is about
+    no trade and has none of its route, to that of the upload. `groups` are those of the documents of this upload that were saved before.
     """
     groups = groups or Groups()
     groups.look_up(part.message for document in documents for part in document.parts if part.message)
@@ -178,10 +178,10 @@ def _outgoing_message(document: Document, number: int, part: Part, group: str | 
 
 def _group(upload: Upload, part: Part, group: str | None, groups: Groups) -> str:
     if group is not None:
-        return sqs.group_id_for(group)
-    if part.message is None:
-        return sqs.group_id_for(upload.group_id)
-    return groups.of(part.message) if part.message.events else part.group
+        return group
+    if part.message is None or not part.message.events:
+        return part.group or upload.group_id
+    return groups.of(part.message)
 
 
 def _summary(understood: ParsedMessage | None) -> str:

@@ -17,13 +17,13 @@ from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
-from trades import sqs
+from trades import handing_in
 from trades.handing_in import IncomingDocument
 from trades.web import archives
 from trades.web.sent_files import most_of, most_together
 
 PASTED_NAME = "pasted.xml"
-MOST_GROUP = 128  # characters (AWS SendMessage, MessageGroupId)
+NOTHING = "Choose at least one XML file, or paste a document."
 ACCEPTED = ".xml,.zip,application/xml,text/xml,application/zip"
 _DECLARED_ENCODING = re.compile(r"""^\s*<\?xml[^>]*?\bencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""", re.ASCII)
 
@@ -53,6 +53,8 @@ class UploadForm(forms.Form):
     pasted = forms.CharField(required=False, strip=False, label="XML", widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false"}))
     group = forms.CharField(required=False)
 
+    nothing = NOTHING
+    group_allowed = handing_in.ALLOWED
     documents: list[IncomingDocument]
 
     def __init__(self, *args: Any, folder: Path | None = None, **options: Any) -> None:
@@ -88,7 +90,7 @@ class UploadForm(forms.Form):
     def clean_group(self) -> str:
         """The message group, "" for none."""
         group: str = self.cleaned_data["group"]
-        if fault := group_fault(group):
+        if group and (fault := handing_in.group_fault(group)):
             raise ValidationError(fault)
         return group
 
@@ -97,7 +99,7 @@ class UploadForm(forms.Form):
         files: list[UploadedFile[Any]] = self.cleaned_data.get("xml_files") or []
         pasted: str = self.cleaned_data.get("pasted") or ""
         if not files and not pasted.strip():
-            self.add_error("xml_files", "Choose at least one XML file, or paste a document.")
+            self.add_error("pasted" if pasted else "xml_files", NOTHING)
         elif sum(file.size or 0 for file in files if fits(file)) > most_together():
             self._refuse_all()
         elif files and not pasted.strip() and not any(fits(file) for file in files):
@@ -174,17 +176,6 @@ def encode_pasted(text: str) -> bytes:
 def fits(file: UploadedFile[Any]) -> bool:
     """Whether a file is within the limit of one document, or of all together where it is a zip."""
     return (file.size or 0) <= most_of(file.name or "")
-
-
-def group_fault(group: str) -> str:
-    """What is wrong with a message group as a sentence, "" if SQS allows it (or none is named)."""
-    if not group or sqs.ID_PATTERN.fullmatch(group):
-        return ""
-    if len(group) > MOST_GROUP:
-        return f"The message group has {len(group)} characters, and SQS takes at most {MOST_GROUP}."
-    at = next(place for place, character in enumerate(group, start=1) if not sqs.ID_PATTERN.fullmatch(character))
-    what = "a space" if group[at - 1] == " " else f"the character {group[at - 1]!r}"
-    return f"The message group has {what} at place {at}. SQS takes letters and digits without accents and punctuation marks, no spaces."
 
 
 def too_large(file: UploadedFile[Any]) -> str:

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from trades.deciding import GOOD
 from trades.foretelling import LONGEST, MOST, NOT_REHEARSED, WARNING
-from trades.handing_in import NOT_UNDERSTOOD, REFERENCE, drafts_of, warning
+from trades.handing_in import NOT_UNDERSTOOD, REFERENCE, drafts_of, size_of, warning
 from trades.lifecycle import FLAG_WORDS, Flag
 from trades.models import Document, Draft, Refusal, Trade, Upload
 from trades.web import upload_rows, words
@@ -232,10 +232,12 @@ def _rows(upload: Upload, keys: list[int], now: datetime) -> list[DraftRow]:
         return []
     changed = Trade.objects.filter(trade_id=OuterRef("trade_id"), updated_at__gt=upload.checked_at or now)
     drafts = upload_rows.with_documents(Draft.objects.filter(pk__in=keys).defer("body"), upload).annotate(has_moved=Exists(changed))
-    return [_row(draft, now) for draft in drafts]
+    attributes = size_of(0, upload.traceparent)
+    return [_row(draft, attributes, now) for draft in drafts]
 
 
-def _row(draft: Any, now: datetime) -> DraftRow:
+def _row(draft: Any, attributes: int, now: datetime) -> DraftRow:
+    """A message with the size of its text: without the bytes of its attributes, which SQS counts."""
     effect = draft.effect or {}
     events = effect.get("events", [])
     badge = OUTCOMES.get(effect.get("outcome", ""), UNCHECKED)
@@ -254,7 +256,7 @@ def _row(draft: Any, now: datetime) -> DraftRow:
             *([SWALLOWED.format(draft.queue)] if effect.get("swallowed") else []),
             *(FLAG_WORDS[Flag(flag)] for event in events[:MOST_EVENTS] for flag in event["flags"] if flag in Flag.__members__),
         ],
-        size=filesizeformat(draft.size),
+        size=filesizeformat(draft.size - attributes),
         group=draft.group_id,
         queue=draft.queue,
         route=draft.route,

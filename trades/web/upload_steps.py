@@ -35,7 +35,7 @@ STEP = 10_000  # places that one file of the list may take: a zip has many docum
 def upload_begin(request: HttpRequest) -> HttpResponse:
     """A new upload in review, with the addresses of its further steps. `group` is the message group for what is not understood."""
     group = request.POST.get("group", "").strip()
-    if fault := upload_form.group_fault(group):
+    if group and (fault := handing_in.group_fault(group)):
         return errors.refused(request, 400, fault)
     upload = begin_review(request, group)
     steps = {name: reverse(f"upload_{name}", args=[upload.pk]) for name in ("files", "check", "decide")}

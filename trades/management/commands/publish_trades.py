@@ -93,6 +93,8 @@ class Command(BaseCommand):
         self.paths = options["paths"] or [self._asked()]
         documents = list(self._documents(self.paths))
         self.queue, self.group = options["queue"], options["group"]
+        if self.group is not None and (fault := handing_in.group_fault(self.group)):
+            raise CommandError(f"--group: {fault}")
         self._check_queues([self.queue] if self.queue else routes.known_queues())
         require_database()
         self.options, self.complete, self.as_json, self.groups, self.unread = options, True, options["as_json"], Groups(), 0
@@ -185,6 +187,9 @@ class Command(BaseCommand):
                 progress.pause()
                 self._show(rows, problems)
                 progress.advance(len(rows))
+            if stop.is_set() and not self.complete:
+                progress.pause()
+                raise CommandError(self._interrupted(len(documents), len(documents)), returncode=130)
 
     def _reading(self, chunk: Iterable[IncomingDocument]) -> Ahead:
         return Ahead(chunk, now=timezone.now(), group=self.group, queue=self.queue, traceparent=self.upload.traceparent)

@@ -173,11 +173,6 @@
   async function send() {
     complain("");
     const chosen = entries.filter(is("chosen"));
-    group.setAttribute("aria-invalid", String(group.validity.patternMismatch));
-    if (group.validity.patternMismatch) {
-      group.focus();
-      return complain("The message group may have up to 128 letters and digits without accents and punctuation marks, and no spaces.");
-    }
     if (chosen.length > most.files) return complain(`${chosen.length} files are chosen, and one upload takes ${most.files}. Remove some.`);
     for (const entry of chosen) {
       entry.position ??= ++positions;
@@ -346,11 +341,17 @@
     if (button.dataset.act === "retry-failed") retry(() => true);
   });
   form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const isBad = group.validity.patternMismatch;
+    group.setAttribute("aria-invalid", String(isBad));
+    if (isBad) {
+      group.focus();
+      return complain(`The message group can't be used. ${form.dataset.groupAllowed}`);
+    }
     if (pasted.value.trim()) {
       const text = pasted.value;
       const bytes = new Blob([text]).size;
       if (bytes > most.pasted) {
-        event.preventDefault();
         return complain(`The pasted text has ${size(bytes)}, and ${size(most.pasted)} may be pasted. Save it as a file and choose that.`);
       }
       const entry = { name: PASTED, text, size: bytes, state: "chosen", said: "", sent: 0 };
@@ -358,14 +359,12 @@
       show(entry);
       pasted.value = "";
     }
-    if (!entries.some(is("chosen"))) {
-      if (!entries.length) return; // The server says what is missing.
-      event.preventDefault();
-      if (upload && entries.some(is("ready"))) finish();
-      return;
+    if (entries.some(is("chosen"))) send();
+    else if (upload && entries.some(is("ready"))) finish();
+    else if (entries.every(is("left-out", "cancelled"))) {
+      complain(form.dataset.nothing);
+      (pasted.offsetParent ? pasted : part("choose")).focus();
     }
-    event.preventDefault();
-    send();
   });
   addEventListener("beforeunload", (event) => {
     if (entries.some(going) && !leaving) event.preventDefault();
