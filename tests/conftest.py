@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from playwright.sync_api import expect
 from pytest_django.fixtures import Settings
 
 from tests.support import browser as chrome
@@ -22,6 +23,8 @@ from trades.portal.broker import LocalBroker
 
 # Playwright's synchronous API runs inside an event loop, where Django would refuse the database.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+# What a live page shows comes by a worker, a look a second and a script: awaited as long as any other condition.
+expect.set_options(timeout=30_000)  # ms
 
 CLOSED_PORT = "http://127.0.0.1:9"
 NO_ACCOUNT = {

@@ -25,7 +25,7 @@ def ada(live_server: LiveServer, page: Page) -> User:
     page.get_by_label("Name").fill("ada")
     page.get_by_label("Password", exact=True).fill("correct horse battery")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("Sign in")
     return ada
 
 

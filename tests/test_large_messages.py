@@ -119,7 +119,7 @@ def test_a_stop_during_a_long_download_is_honoured_and_nothing_is_lost(
         worker = worker_process("--wait", "1", environment={"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{proxy.port}"})
         wait_until(lambda: any(path.stat().st_size for path in (var_dir / "spool").glob("*")), "the first bytes of the payload")
         worker.signal()
-        assert worker.wait(15) == 0
+        assert worker.wait(60) == 0
     assert list((var_dir / "spool").iterdir()) == []
     assert queue.counts() == (1, 0)
 

@@ -50,7 +50,7 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
 
 
 def connect(proxy: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=30)
 
 
 def ask(client: socket.socket, text: bytes) -> bytes:
@@ -114,7 +114,7 @@ def test_an_answer_that_is_swallowed_is_lost_although_the_request_was_heard(prox
             assert asking.is_alive()
 
         proxy.swallow(on=False)
-        asking.join(10)
+        asking.join(30)
 
     assert answers == [b""]
     with connect(proxy) as new:

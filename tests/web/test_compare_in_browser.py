@@ -163,7 +163,7 @@ def test_everything_works_without_a_script(live_server: LiveServer, browser: Bro
     page.get_by_label("Compare event 2").check()
     page.get_by_label("Compare event 5").check()
     page.get_by_role("button", name="Compare ticked").click()
-    assert page.url.endswith("/trades/T-1/events/5/?compare=2")
+    expect(page).to_have_url(f"{live_server.url}/trades/T-1/events/5/?compare=2")
     page.get_by_role("link", name="Unified").click()
     expect(page.get_by_role("table", name=re.compile("^Lines of event 2 and event 5"))).to_be_visible()
     page.get_by_role("navigation", name="Event 5").get_by_role("link", name="Fields").click()

@@ -36,7 +36,7 @@ def vera(live_server: LiveServer, page: Page) -> Page:
     page.get_by_label("Name").fill("vera")
     page.get_by_label("Password", exact=True).fill("correct horse battery")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("Sign in")
     return page
 
 
@@ -82,6 +82,7 @@ def test_the_page_goes_on_by_itself_when_something_changed_and_focus_stays(live_
     expect(vera.locator(".answer")).to_contain_text("no worker has received it")
     copy = vera.get_by_role("button", name="Copy Publication id")
     copy.click()
+    expect(vera.locator("#toasts")).to_contain_text(f"Copied {publication.publication_id}.")
     assert vera.evaluate("navigator.clipboard.readText()") == str(publication.publication_id)
 
     recorded(publication)

@@ -90,6 +90,7 @@ def test_the_steps_of_a_correction_fit_their_width_and_axe_finds_no_violation(
 
 def press_to(page: Page, name: str, key: str = "Tab") -> None:
     """Move the focus by keyboard until it is on the thing of that name."""
+    page.wait_for_load_state()
     for _ in range(60):
         page.keyboard.press(key)
         text = page.evaluate(
@@ -142,6 +143,7 @@ def test_a_message_is_corrected_and_replayed_by_keyboard_alone(live_server: Live
     expect(page.get_by_role("main")).to_contain_text("Corrected and replayed. Recorded as event 2 of T-1. 3 messages that waited")
     assert Message.objects.get(corrects=bad).body == scenes.UPDATE
     assert Event.objects.count() == 5
+    page.wait_for_load_state()  # a script forgets the text
     assert page.evaluate("localStorage.length") == 0
     assert complaints == []
 
