@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from tests.support.broker import FifoQueue
+from tests.support.processes import Process
+from tests.support.waiting import wait_until
 from trades import messages, sqs
 from trades.messages import MessageRefused
 from trades.models import Document, Hold, Message, Publication, Trade, Upload
@@ -146,6 +152,25 @@ def test_the_command_that_is_told_publishes_the_same_again(queue: FifoQueue) -> 
     call_command("simulate_trades", *said.partition("Again the same: ")[2].splitlines()[0].rstrip(".").split(), rate=0, stdout=output)
 
     assert list(Document.objects.order_by("pk").values_list("sha256", flat=True)[len(first) :]) == first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_day_that_is_interrupted_says_after_how_many_trades_and_fails_as_an_interrupted_command(
+    queue: FifoQueue, command: Callable[..., Process], shared_database: str
+) -> None:
+    process = command("simulate_trades", "--trades", "50", "--seed", "8", "--rate", "20", "--bad-share", "0")
+    wait_until(lambda: Publication.objects.filter(state="SENT").exists(), "a message that is sent")
+    process.signal(signal.SIGINT)
+
+    assert process.wait(60) == 130, process.output
+    stored = Document.objects.count()
+    trades = Publication.objects.values("trade_id").distinct().count()
+    total = count(Day(50, close_of(timezone.now()), 8))
+    said = f"Interrupted after {trades} of 50 trades and {stored} of {total} messages, which are upload {Upload.objects.get().pk}."
+    assert said in process.output
+    assert "Again the same" not in process.output
+    (line,) = re.findall(r"^python manage\.py simulate_trades (.*)$", process.output, re.MULTILINE)
+    assert line == "--seed 8 --trades 50 --bad-share 0.0"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -222,7 +222,7 @@ class DocumentAdmin(ReadOnly):
 class PublicationAdmin(ReadOnly):
     """The outbox. What is to be done is asked for on the portal's own pages, which say what it leads to."""
 
-    list_display = ("publication_id", "queue", "group_id", "trade_id", "state", "attempts", "error", "created_at", "sent_at", "page")
+    list_display = ("publication_id", "page", "state", "attempts", "error", "trade_id", "group_id", "queue", "created_at", "sent_at")
     actions = ("send", "cancel")
     list_filter = ("state", "queue", "created_at")
     search_fields = ("=publication_id", "message_id__startswith")

@@ -179,10 +179,15 @@ def count(now: datetime, owner: int | None = None) -> Counts:
     return Counts(by_part, frozenset(group for group in Group if counts.of([group]) >= COUNTED))
 
 
-def open_count() -> int:
-    """How many exceptions there are, as far as they are counted. At most one query every two seconds."""
-    found: int | None = cache.get_or_set("exceptions-open", lambda: count(timezone.now()).of(Group), COUNTS_LAST)
-    return found or 0
+def open_counts() -> Counts:
+    """All exceptions, as far as they are counted. At most one query every two seconds."""
+    found: Counts | None = cache.get_or_set("exceptions-open", lambda: count(timezone.now()), COUNTS_LAST)
+    return found or Counts()
+
+
+def waiting_groups() -> QuerySet[Hold]:
+    """The message groups in which messages wait behind one in quarantine."""
+    return _waiting(None)
 
 
 # Which

@@ -254,6 +254,13 @@ def test_each_figure_leads_to_what_it_counts(vera: Client) -> None:
     assert hrefs[4:] == ["/exceptions/", "/quarantine/", "/monitor/"]
 
 
+def test_only_groups_in_which_messages_wait_are_said_to_wait(vera: Client) -> None:
+    for group, waiting in (("T-1", 2), ("T-2", 0), ("T-3", 1), ("T-4", 0)):
+        factories.quarantined(waiting, group=group)
+
+    assert "2 groups wait" in page(vera)
+
+
 def test_the_latency_is_that_of_the_newest_messages(vera: Client) -> None:
     for seconds in (1, 2, 7):
         factories.message(recorded_at=factories.NOON + timedelta(seconds=seconds))

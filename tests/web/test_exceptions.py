@@ -174,7 +174,7 @@ def test_counting_for_the_rail_is_one_query_and_is_kept_for_a_moment() -> None:
     cache.clear()
     flagged()
     with CaptureQueriesContext(connection) as captured:
-        assert [exceptions.open_count(), exceptions.open_count()] == [1, 1]
+        assert [exceptions.open_counts().of(exceptions.Group) for _ in range(2)] == [1, 1]
 
     assert len(captured) == 1
 

@@ -20,6 +20,7 @@ from tests.web import factories, scenes
 from trades import quarantine
 from trades.models import Publication, SendAttempt
 from trades.web import chips, pulse
+from trades.web.counting import Counted
 from trades.web.health import Workers
 from trades.web.pulse import Pulse
 from trades.web.readings import LOOK, QueueFigures, QueueWatch, Reading, look
@@ -47,7 +48,7 @@ def mark() -> str:
 
 def reading(**facts: Any) -> Reading:
     defaults: dict[str, Any] = {
-        "mark": "a.1", "newest": None, "messages": 0, "unsent": 0, "quarantined": 0, "exceptions": 0, "newest_sent_at": None,
+        "mark": "a.1", "newest": None, "messages": 0, "unsent": 0, "quarantined": 0, "exceptions": Counted(0), "newest_sent_at": None,
         "oldest_unsent": None, "workers": 1, "lost_workers": 0, "workers_at": NOW, "at": NOW,
     }  # fmt: skip
     return Reading(**{**defaults, **facts})
@@ -141,7 +142,7 @@ def test_a_reading_tells_what_the_chips_show() -> None:
     found = look()
 
     assert (found.newest, found.newest_sent_at, found.oldest_unsent) == (trade.updated_at, NOW, NOW)
-    assert (found.messages > 0, found.unsent, found.quarantined, found.exceptions) == (True, 1, 1, 1)  # long in its status
+    assert (found.messages > 0, found.unsent, found.quarantined, found.exceptions) == (True, 1, 1, Counted(1))  # long in its status
 
 
 # Who is told
@@ -171,14 +172,20 @@ def test_a_stream_tells_where_things_are_and_then_every_change(open_tab: Callabl
     assert tab.response["Content-Type"] == "text/event-stream"
     assert tab.response["X-Accel-Buffering"] == "no"
     first = tab.next_news()
-    assert first["quarantined"] == 0
+    assert first["quarantined"] == "0"
 
     factories.quarantined()
 
-    while (news := tab.next_news())["quarantined"] == 0:
+    while (news := tab.next_news())["quarantined"] == "0":
         pass
     assert news["mark"] != first["mark"]
     assert set(news) == {"mark", "at", "newest", "messages", "quarantined", "exceptions", "queue", "workers"}
+
+
+def test_counts_in_the_navigation_are_told_as_the_page_writes_them() -> None:
+    said = json.loads(chips.told(reading(quarantined=2029, exceptions=Counted(2029, is_bound=True)), QueueFigures()))
+
+    assert (said["quarantined"], said["exceptions"]) == ("2,029", "2,029+")
 
 
 def test_streams_beyond_the_cap_are_refused_until_one_closes(

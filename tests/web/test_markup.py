@@ -77,7 +77,7 @@ def test_a_failure_is_a_page_that_needs_no_database(vera: Client, monkeypatch: p
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("trades.web.uploads.upload_view.listed", fail)
+    monkeypatch.setattr("trades.web.uploads.upload_list.listed", fail)
     vera.raise_request_exception = False
 
     response = vera.get("/uploads/")

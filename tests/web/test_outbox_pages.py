@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 from tests.support.broker import FifoQueue
 from tests.web import factories
 from tests.web.asking import page, post
-from trades import sending
+from trades import leases, sending
 from trades.models import AuditEntry, Publication, SendAttempt
 
 pytestmark = pytest.mark.django_db
@@ -112,6 +112,33 @@ def test_one_publication_shows_every_attempt_that_failed_and_what_people_did(ott
     assert page(otto, "/outbox/00000000-0000-4000-8000-000000000000/", 404)
 
 
+def test_one_publication_shows_its_text_and_leads_to_the_document_that_it_came_in(vera: Client) -> None:
+    (row,) = publications(1, body="<TradeStatus>\n  <TradeId>T-1</TradeId>\n</TradeStatus>", part=2, size=110)
+
+    html = vera.get(f"/outbox/{row.publication_id}/").content.decode()
+    (address,) = re.findall(r'<dt>Document</dt><dd class="wrap"><a href="([^"]+)" download>1\.xml</a>, message 2 of it</dd>', html)
+
+    assert re.sub(r"<[^>]+>", "", html.partition('<pre class="xml hl"')[2]).count("&lt;TradeId&gt;T-1&lt;/TradeId&gt;") == 1
+    # SQS counts the attributes too.
+    assert '<dd class="wrap">110 bytes with its attributes</dd>' in html
+    assert '<h2 id="h-text">Text</h2><span class="dim">53\xa0bytes</span>' in html
+    answer = vera.get(address)
+    assert b"".join(answer.streaming_content if answer.streaming else [answer.content]) == b"<a/>"  # type: ignore[attr-defined]
+
+
+def test_a_publication_of_a_large_text_shows_the_start_of_it(vera: Client, django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
+    payload = factories.large(b"<TradeStatus>" + b"y" * 1_100_000).payload
+    assert payload is not None
+    (row,) = publications(1, body="", payload=payload, size=payload.size)
+
+    with django_assert_max_num_queries(12):
+        html = page(vera, f"/outbox/{row.publication_id}/")
+
+    assert "The text has 1,100,013 bytes; these are the first 65,536. The document has all of it." in html
+    assert "<TradeStatus>yyy" in html
+    assert len(html) < 200_000
+
+
 # What people do
 
 
@@ -139,6 +166,37 @@ def test_who_comes_second_is_told_what_the_first_did(otto: Client, ada: Client) 
 
     assert "otto cancelled it" in html
     assert AuditEntry.objects.filter(publication=row).count() == 1
+
+
+@pytest.mark.parametrize(("act", "reason", "verb"), [("send", "", "Send"), ("cancel", "booked by hand", "Cancel")])
+def test_while_a_sender_is_at_work_the_same_can_be_asked_for_once_more(
+    otto: Client, monkeypatch: pytest.MonkeyPatch, act: str, reason: str, verb: str
+) -> None:
+    monkeypatch.setattr("trades.outbox.PATIENCE_SECONDS", 0)
+    (row,) = publications(1)
+    asked = {"act": act, "p": f"{row.pk}:0.PENDING", "reason": reason}
+
+    with leases.holding(row.queue, timezone.now):
+        html = post(otto, "/outbox/act/", asked, 409)
+
+    assert "A sender is at work on TradeStatus.fifo just now. Try again in a moment. Nothing was changed." in html
+    assert f'{verb} 1 publication</button><a class="btn ghost" href="/outbox/{row.publication_id}/">Back to the publication</a>' in html
+    form = html.partition('action="/outbox/act/"')[2].partition("</form>")[0]
+    again = {name: re.findall(rf'name="{name}"[^>]* value="([^"]*)"', form)[0] for name in asked}
+    assert again == asked
+    post(otto, "/outbox/act/", again, 200 if act == "send" else 302)
+    assert AuditEntry.objects.get(publication=row).note.startswith(reason)
+
+
+def test_what_another_person_changed_is_not_offered_once_more_but_the_way_back(otto: Client, ada: Client) -> None:
+    (row,) = publications(1)
+    post(ada, "/outbox/act/", {"act": "cancel", "p": f"{row.pk}:0.PENDING", "reason": "sent by fax"}, 302)
+
+    html = post(otto, "/outbox/act/", {"act": "send", "p": f"{row.pk}:0.PENDING"}, 409)
+
+    assert "ada cancelled it" in html
+    assert "Send 1 publication</button>" not in html
+    assert f'<a class="btn" href="/outbox/{row.publication_id}/">Back to the publication</a>' in html
 
 
 def test_sending_again_puts_the_same_publication_into_the_queue_once_more(otto: Client, queue: FifoQueue) -> None:

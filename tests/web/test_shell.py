@@ -28,7 +28,7 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("trades.web.uploads.upload_view.listed", fail)
+    monkeypatch.setattr("trades.web.uploads.upload_list.listed", fail)
 
 
 def rail(html: str) -> list[str]:
@@ -82,6 +82,25 @@ def test_counts_stand_beside_the_pages_that_they_are_of(vera: Client) -> None:
 
     assert '<span class="cnt bad" data-exceptions>1<' in html
     assert '<span class="cnt warn" data-quarantined>1<' in html
+
+
+def test_a_count_of_exceptions_that_stopped_at_its_bound_says_so_everywhere(vera: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trades.exceptions.COUNTED", 2)
+    for number in range(3):
+        factories.trade(f"T-{number}", status="REJECTED")
+
+    assert '<span class="cnt bad" data-exceptions>2+<' in page(vera, "/uploads/")
+    blotter = page(vera, "/trades/")
+    assert re.findall(r'id="[nv]-exceptions">([^<]+)<', blotter) == ["2+", "2+"]
+    assert vera.get("/live/now").json()["exceptions"] == "2+"
+
+
+def test_two_groups_of_exceptions_below_their_bounds_are_an_exact_count(vera: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trades.exceptions.COUNTED", 3)
+    for number in range(4):
+        factories.trade(f"T-{number}", status=("REJECTED", "DISPUTED")[number % 2])
+
+    assert '<span class="cnt bad" data-exceptions>4<' in page(vera, "/uploads/")
 
 
 # What went wrong

@@ -96,7 +96,7 @@ def test_every_page_of_the_shell_fits_its_width_and_axe_finds_no_violation(
     look(page, "sign-in-again", scheme, width)
     visit("not-found", "/no/such/page/")
     visit("not-allowed", "/inspect/")
-    monkeypatch.setattr("trades.web.uploads.upload_view.listed", None)
+    monkeypatch.setattr("trades.web.uploads.upload_list.listed", None)
     visit("failed", "/uploads/")
     expect(page.get_by_role("button", name="Copy the request id")).to_be_visible()
 
@@ -116,6 +116,7 @@ def test_quick_find_takes_a_trade_id_from_the_keyboard_and_opens_it_at_once(live
 def test_quick_find_offers_what_could_be_meant_and_remembers_what_was_opened(live_server: LiveServer, desk: Page) -> None:
     for number in range(3):
         factories.trade(f"T-10{number}")
+    factories.trade("T-11")  # so that four are offered for the whole of what is typed alone
     box, listed = desk.get_by_role("combobox"), desk.get_by_role("option")
 
     desk.get_by_role("button", name="Account of ana").focus()
@@ -156,6 +157,7 @@ def test_keys_lead_to_pages_and_their_list_shows_them(desk: Page) -> None:
         for key in keys:
             desk.keyboard.press(key)
         expect(desk.get_by_role("heading", level=1)).to_contain_text(heading)
+        desk.wait_for_load_state()  # the heading can be seen before the scripts have run
 
 
 def test_keys_do_nothing_where_somebody_types_and_can_be_turned_off(live_server: LiveServer, desk: Page) -> None:
@@ -168,6 +170,7 @@ def test_keys_do_nothing_where_somebody_types_and_can_be_turned_off(live_server:
     desk.get_by_role("group", name="Single-key shortcuts").get_by_label("Off").check()
     desk.get_by_role("button", name="Save preferences").click()
     expect(desk.get_by_text("Preferences saved in this browser.")).to_be_visible()
+    desk.wait_for_load_state()  # before the scripts have run, no key does anything
     for key in ("?", "/", "[", "g", "q"):
         desk.keyboard.press(key)
     expect(desk.locator("dialog[open]")).to_have_count(0)
@@ -294,7 +297,7 @@ def test_toasts_go_by_themselves_but_errors_stay_and_reading_holds_them(live_ser
 def test_a_part_of_a_page_that_fails_is_told_with_the_id_of_the_request(
     live_server: LiveServer, desk: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trades.web.uploads.upload_view.listed", None)
+    monkeypatch.setattr("trades.web.uploads.upload_list.listed", None)
 
     with desk.expect_response("**/uploads/") as answer:
         desk.evaluate("htmx.ajax('GET', '/uploads/', { target: 'h1' })")

@@ -38,7 +38,9 @@ def test_a_moment_is_as_short_as_it_can_be(moment: datetime, expected: str) -> N
     assert words.short(moment, NOON) == expected
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(-5, "0 s"), (12, "12 s"), (119, "1 m"), (4320, "1 h 12 m"), (273_600, "3 d 4 h")])
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(-5, "0 s"), (12, "12 s"), (119, "1 m"), (4320, "1 h 12 m"), (273_600, "3 d 4 h"), (543_510_000, "6290 d")]
+)
 def test_a_length_of_time_has_its_two_largest_units(seconds: int, expected: str) -> None:
     assert words.duration(timedelta(seconds=seconds)) == expected
 

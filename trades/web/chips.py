@@ -22,8 +22,8 @@ def told(reading: Reading, figures: QueueFigures) -> str:
             "at": reading.at.isoformat(),
             "newest": reading.newest and reading.newest.isoformat(),
             "messages": reading.messages,
-            "quarantined": reading.quarantined,
-            "exceptions": reading.exceptions,
+            "quarantined": f"{reading.quarantined:,}",
+            "exceptions": str(reading.exceptions),
             "queue": queue_chip(reading, figures),
             "workers": workers_chip(reading),
         }

@@ -191,13 +191,15 @@ def _group(trade: Trade, _: Context) -> SafeString:
 
 
 def _queue(trade: Trade, _: Context) -> SafeString:
-    return _cell(trade.queue)
+    name, suffix = trade.queue.removesuffix(FIFO), FIFO if trade.queue.endswith(FIFO) else ""
+    return format_html("<td><bdi>{}<i>{}</i></bdi>", name, suffix) if trade.queue else _cell("")
 
 
 def _owner(trade: Trade, _: Context) -> SafeString:
     return _cell(trade.owner.get_username() if trade.owner else "")
 
 
+FIFO = ".fifo"  # the end of the name of every queue
 QUEUE = "queue"  # is offered, and usual, only where there are several
 COLUMNS = (
     Column("trade", "Trade", _trade, 10.25, ("trade", "-trade")),

@@ -7,8 +7,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from trades.exceptions import open_count
 from trades.web import words
+from trades.web.counting import Counted
+from trades.web.figures import open_exceptions
 from trades.web.health import health_of, waiting_for
 from trades.web.preferences import DENSITY, KEYS, RAIL, START, THEME
 
@@ -29,7 +30,7 @@ def shell(request: HttpRequest) -> dict[str, object]:
         "now_clock": words.clock(now),
         "now_day": f"{now:%A} {words.day(now)}",
         "sprite": words.sprite(),
-        "open_exceptions": SimpleLazyObject(lambda: open_count() if request.user.is_authenticated else 0),
+        "open_exceptions": SimpleLazyObject(lambda: open_exceptions() if request.user.is_authenticated else Counted(0)),
         "waiting": SimpleLazyObject(lambda: waiting_for(request)),
         "health": SimpleLazyObject(lambda: health_of(request)),
     }

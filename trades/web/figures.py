@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from trades import exceptions as trouble
 from trades.lifecycle import State, Status
-from trades.models import Hold, Message, Trade
+from trades.models import Message, Trade
 from trades.web import words
 from trades.web.counting import KEPT, Counted, Leg
 from trades.web.trade_filter import unfinished
@@ -54,7 +54,7 @@ def legs(now: datetime) -> dict[str, Leg]:
         "settled today": Leg(trades.filter(status=Status.SETTLED.value, updated_at__gte=midnight)),
         "wrong": Leg(trades.filter(unfinished(), status__in=WRONG)),
         "quarantine": Leg(Message.objects.filter(outcome=Message.Outcome.QUARANTINED).order_by().values_list("pk")),
-        "groups": Leg(Hold.objects.order_by().values_list("pk")),
+        "groups": Leg(trouble.waiting_groups().order_by().values_list("pk")),
     }
 
 
@@ -115,5 +115,5 @@ def _groups(number: Counted) -> str:
 
 def open_exceptions() -> Counted:
     """How many exceptions there are, as the page of exceptions counts them."""
-    number = trouble.open_count()
-    return Counted(number, number >= trouble.COUNTED)
+    counts = trouble.open_counts()
+    return Counted(counts.of(trouble.Group), bool(counts.cut))

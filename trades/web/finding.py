@@ -165,6 +165,7 @@ PAGES = (
     ("Uploads", "What was handed in", "uploads", access.SEE),
     ("Upload XML", "Hand in documents", "upload_new", access.PUBLISH),
     ("Trace a message", "From the file to the screen", "trace", access.SEE),
+    ("Outbox", "What is on its way to the queue", "outbox", access.SEE),
     ("Queue & workers", "Monitor: whether messages flow", "monitor", access.SEE),
     ("Inspect a document", "Try it out without storing it", "inspect", access.INSPECT),
     ("Preferences", "Theme, density, start page, shortcuts", "account", access.SEE),

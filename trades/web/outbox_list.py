@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 
 from trades import outbox, sqs
 from trades.models import Publication
-from trades.web import keyset, words
+from trades.web import counting, keyset, words
 from trades.web.access import PUBLISH, SEE, needs
 from trades.web.addresses import trade_url
 from trades.web.fragments import fragment, nothing_new, wants_fragment
@@ -120,11 +120,18 @@ def outbox_list(request: HttpRequest) -> HttpResponse:
         "queues": all_queues() if are_many_queues() or asked["queue"] else [],
         "pager_query": f"&{query}" if query else "",
         "news": "" if asked["q"] or page.newer else f"{reverse('outbox')}?{urlencode({'view': name, 'seen': mark})}",
+        "cancelled": _cancelled() if name == "waiting" and not page.rows else 0,
         "warning": outbox.horizon_warning(counts.near_horizon) if counts.near_horizon else "",
         "oldest": words.age_tag(counts.oldest, now) if counts.oldest else "",
         "may_act": request.user.has_perm(PUBLISH) and name != "cancelled" and bool(page.rows),
     }
     return render(request, "trades/outbox.html", context)
+
+
+def _cancelled() -> counting.Counted:
+    """How many publications were cancelled, as far as they are counted. One query."""
+    rows = Publication.objects.filter(VIEWS["cancelled"].rows).order_by("-id").values_list("pk")
+    return counting.count({"cancelled": counting.Leg(rows)})["cancelled"]
 
 
 def narrowed(rows: QuerySet[Publication], asked: Mapping[str, str]) -> QuerySet[Publication]:

@@ -12,18 +12,22 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
-from trades import outbox
+from trades import outbox, payloads
 from trades.models import AuditEntry, Publication
 from trades.quarantine import who
 from trades.web import outbox_list, words
 from trades.web.access import PUBLISH, SEE, needs
 from trades.web.deeds import DeedForm
 from trades.web.settling import actor_of
+from trades.web.texts import START
+from trades.web.xml_view import XmlView, start_view, xml_view
 
 MOST = 200
 MOST_ATTEMPTS = 50
@@ -83,12 +87,7 @@ class Ticked:
 @require_safe
 def publication(request: HttpRequest, publication_id: uuid.UUID) -> HttpResponse:
     """One publication: what it is, every attempt to send it, and what people did with it."""
-    row = (
-        Publication.objects.select_related("document__upload")
-        .defer("body", "document__content")
-        .filter(publication_id=publication_id)
-        .first()
-    )
+    row = Publication.objects.select_related("document", "payload").defer("document__content").filter(publication_id=publication_id).first()
     if row is None:
         raise Http404("There is no such publication in the outbox.")
     now, entries = timezone.now(), AuditEntry.objects.filter(publication=row).select_related("user").order_by("-id")
@@ -96,6 +95,8 @@ def publication(request: HttpRequest, publication_id: uuid.UUID) -> HttpResponse
         "publication": row,
         "badge": outbox_list.badge_of(row),
         "facts": _facts(row),
+        "xml": _text(row),
+        "text_size": filesizeformat(row.payload.size if row.payload else len(row.body.encode())),
         "failures": [(words.full_tag(one.at), one.error) for one in row.failures.order_by("-id")[:MOST_ATTEMPTS]],
         "entries": [(words.full_tag(entry.at), who(entry), entry.get_action_display(), entry.note) for entry in entries[:MOST_ATTEMPTS]],
         "warning": _warning(row, now),
@@ -119,7 +120,7 @@ def outbox_act(request: HttpRequest) -> HttpResponse:
     name = form.cleaned_data.get("act") or next(iter(DEEDS))
     chosen = ticked(params, DEEDS[name])
     if request.method == "POST" and is_valid and not chosen.complaint:
-        return _done(request, name, chosen, form.cleaned_data["reason"])
+        return _done(request, name, chosen, form)
     is_wrong = bool(chosen.complaint) or (request.method == "POST" and not is_valid)
     return _asking(request, name, chosen, form if request.method == "POST" else None, status=422 if is_wrong else 200)
 
@@ -157,12 +158,19 @@ def _asking(
         "button": f"{DEEDS[name].verb} {words.plural(len(chosen.rows), 'publication')}",
         "form": form,
         "conflict": conflict,
+        "may_ask": not chosen.complaint and (not conflict or _is_as_seen(chosen)),
     }
     return render(request, "trades/outbox_act.html", context, status=status)
 
 
-def _done(request: HttpRequest, name: str, chosen: Ticked, reason: str) -> HttpResponse:
-    pks, actor = [row.pk for row in chosen.rows], actor_of(request)
+def _is_as_seen(chosen: Ticked) -> bool:
+    """Whether nothing has become of the publications since they were seen, so that the same can be asked for once more. Two queries."""
+    rows = Publication.objects.filter(pk__in=[row.pk for row in chosen.rows]).only("pk", "state")
+    return outbox.revisions(rows) == {row.pk: chosen.seen[row.pk] for row in chosen.rows}
+
+
+def _done(request: HttpRequest, name: str, chosen: Ticked, form: DeedForm) -> HttpResponse:
+    pks, actor, reason = [row.pk for row in chosen.rows], actor_of(request), form.cleaned_data["reason"]
     try:
         if name == "cancel":
             cancelled = outbox.cancel(pks, actor=actor, reason=reason, clock=timezone.now, seen=chosen.seen)
@@ -172,7 +180,7 @@ def _done(request: HttpRequest, name: str, chosen: Ticked, reason: str) -> HttpR
             return redirect("outbox")
         resent = outbox.resend(pks, actor=actor, reason=reason, clock=timezone.now, seen=chosen.seen)
     except outbox.Conflict as conflict:
-        return _asking(request, name, chosen, None, conflict=str(conflict), status=409)
+        return _asking(request, name, chosen, form, conflict=str(conflict), status=409)
     sent = sum(row.state == State.SENT for row in resent.publications)
     title = f"Sent: {sent:,} of {words.plural(len(resent.publications), 'publication')}"
     told = [
@@ -188,15 +196,35 @@ def _warning(row: Publication, now: datetime) -> str:
     return outbox.horizon_warning(1) if is_near else ""
 
 
+def _text(row: Publication) -> XmlView:
+    """The text to send; of a large one the start."""
+    if row.payload is None:
+        return xml_view(row.body)
+    size = words.plural(row.payload.size, "byte")
+    note = format_html("The text has {}; these are the first {}. The document has all of it.", size, f"{START:,}")
+    return start_view(payloads.start_of(row, START), note)
+
+
+def _document(row: Publication) -> SafeString:
+    """The file that it came in, to save."""
+    document = row.document
+    part = f", message {row.part} of it" if row.part > 1 else ""
+    if not document.size:
+        return format_html("{}{}", document.name, part)
+    href = reverse("document_original", args=[document.upload_id, document.pk])
+    return format_html('<a href="{}" download>{}</a>{}', href, document.name, part)
+
+
 def _facts(row: Publication) -> list[tuple[str, SafeString | str, bool]]:
     """What is known of it: (name, value, whether it is an id)."""
     facts: list[tuple[str, SafeString | str, bool]] = [
         ("Publication id", str(row.publication_id), True),
+        ("Document", _document(row), False),
         ("Queue", row.queue, True),
         ("Route", row.route, False),
         ("Message group", row.group_id, True),
         ("Deduplication id", row.deduplication_id or "none: SQS takes the SHA-256 of the body", bool(row.deduplication_id)),
-        ("Size", f"{row.size:,} bytes" if row.size else "", False),
+        ("Size", f"{row.size:,} bytes with its attributes" if row.size else "", False),
         ("Trace context", row.traceparent, True),
         ("Attempts", f"{row.attempts:,}", False),
         ("Last error", row.last_error, False),

@@ -15,8 +15,9 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from trades import routes, sqs
-from trades.exceptions import open_count
 from trades.web import health
+from trades.web.counting import Counted
+from trades.web.figures import open_exceptions
 from trades.web.names import own_queues
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Reading:
     messages: int
     unsent: int
     quarantined: int
-    exceptions: int
+    exceptions: Counted
     newest_sent_at: datetime | None
     oldest_unsent: datetime | None
     workers: int
@@ -87,7 +88,7 @@ def look(last: Reading | None = None, now: datetime | None = None) -> Reading:
         workers, lost, exceptions, workers_at = last.workers, last.lost_workers, last.exceptions, last.workers_at
     else:
         found = health.summed(health.newest_workers(), now)
-        workers, lost, exceptions, workers_at = found.running, found.lost, open_count(), now
+        workers, lost, exceptions, workers_at = found.running, found.lost, open_exceptions(), now
     return Reading(
         mark=f"{digest}.{int(now.timestamp()) // SAFETY_SECONDS}",
         newest=_moment(counted[0]),

@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from trades.handing_in import REFERENCE
-from trades.models import Document, Refusal, Upload
+from trades.models import Document, Message, Refusal, Upload
 from trades.web import words
 from trades.web.words import Badge
 from trades.web.xml_view import Excerpt, excerpt
@@ -105,6 +105,11 @@ def with_documents(rows: QuerySet[Any], upload: Upload) -> QuerySet[Any]:
     same = {"same_upload": Subquery(newest.values("upload_id")[:1]), "same_at": Subquery(newest.values("upload__created_at")[:1])}
     found: QuerySet[Any] = rows.select_related("document").defer("document__content").annotate(**same)
     return found
+
+
+def arrived() -> QuerySet[Message]:
+    """The message that came of a publication, which the outer query is about. It may have come although the answer was lost."""
+    return Message.objects.filter(publication_id=OuterRef("publication_id"))
 
 
 def same_content(row: Any, now: datetime) -> SafeString | str:

@@ -1,4 +1,4 @@
-"""What the pages of uploads show: the list, and of one that is published how far each of its messages got."""
+"""What the page of a published upload shows: how far each of its messages got."""
 
 from __future__ import annotations
 
@@ -18,18 +18,13 @@ from django.utils.safestring import SafeString
 
 from trades import routes
 from trades.handing_in import REFERENCE
-from trades.models import AuditEntry, Document, Draft, Event, Message, Publication, Refusal, Upload
+from trades.models import AuditEntry, Document, Event, Message, Publication, Refusal, Upload
 from trades.web import upload_rows, words
 from trades.web.trade_view import event_address
 from trades.web.upload_rows import Pages, RefusedMessage
 from trades.web.words import Badge
 
 Outcome = Message.Outcome
-STAGES = {
-    Upload.Stage.REVIEW: Badge("In review", "warn", "clock"),
-    Upload.Stage.PUBLISHED: Badge("Published", "ok", "circle-check"),
-    Upload.Stage.WITHDRAWN: Badge("Withdrawn", "void", "ban"),
-}
 # The filters of a result: name, word, the outcome they ask for, tone.
 FILTERS = (
     ("waiting", "Waiting to be sent", None, "warn"),
@@ -47,7 +42,6 @@ FILTERS = (
 )
 # What of the outbox has not come out of a queue of ours, and why not: by the names of filters.
 OUT = ("waiting", "cancelled", "swallowed", "away")
-CANCELLED = Badge("Cancelled", "void", "ban")
 SWALLOWED = Badge("Swallowed by SQS", "warn", "copy")
 AWAY = Badge("Sent", "ok", "send")
 LETTERS = {
@@ -82,24 +76,29 @@ class Totals:
         return sum(self.by_outcome.values())
 
     @property
+    def published(self) -> int:
+        """How many messages are published: those that were cancelled in the outbox are not."""
+        return self.messages - self.cancelled
+
+    @property
     def gone(self) -> int:
-        """How many messages no worker of ours will ever get: cancelled, swallowed by SQS, or for the queue of a partner."""
-        return self.cancelled + self.swallowed + self.away
+        """How many published messages no worker of ours will ever get: swallowed by SQS, or for the queue of a partner."""
+        return self.swallowed + self.away
 
     @property
     def settled(self) -> int:
-        """How many messages wait for nothing more."""
+        """How many published messages wait for nothing more."""
         return self.arrived + self.gone - self.by_outcome["quarantined"] - self.by_outcome["held"]
 
     @property
     def is_settled(self) -> bool:
         """Whether no published message waits for anything."""
-        return self.settled >= self.messages
+        return self.settled >= self.published
 
     @property
     def counts(self) -> dict[str, int]:
         """Counts by filter."""
-        queued = max(0, self.messages - self.waiting - self.gone - self.arrived)
+        queued = max(0, self.published - self.waiting - self.gone - self.arrived)
         out = {name: getattr(self, name) for name in OUT}
         rest = {"all": self.messages + self.refused + self.reference, "refused": self.refused, "reference": self.reference}
         return {**self.by_outcome, **out, "queued": queued, **rest}
@@ -108,8 +107,8 @@ class Totals:
     def sentence(self) -> str:
         """The counts in words."""
         counts = self.counts
-        parts = [words.plural(self.documents, "file"), f"{words.plural(self.messages, 'message')} published"]
-        parts += [f"{self.settled:,} settled"] if self.messages else []
+        parts = [words.plural(self.documents, "file"), f"{words.plural(self.published, 'message')} published"]
+        parts += [f"{self.settled:,} settled"] if self.published else []
         said = {"waiting": "waiting to be sent", "cancelled": "cancelled", "swallowed": "swallowed by SQS"}
         said |= {"quarantined": "in quarantine", "held": "held", "refused": "refused"}
         parts += [f"{counts[name]:,} {word}" for name, word in said.items() if counts[name]]
@@ -133,63 +132,6 @@ class PublishedMessage:
     mark: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListedUpload:
-    """One upload as the list shows it."""
-
-    pk: int
-    href: str
-    stage: Badge
-    when: SafeString
-    age: SafeString
-    who: str
-    source: str
-    documents: int
-    messages: int
-    in_review: int
-    unsent: int
-    refused: int
-
-
-def listed(uploads: Sequence[Upload], now: datetime) -> list[ListedUpload]:
-    """Uploads with their counts. Four queries however many there are."""
-    pks = [upload.pk for upload in uploads]
-    documents = _counts(Document.objects.filter(upload__in=pks), "upload")
-    messages = _counts(Publication.objects.filter(document__upload__in=pks), "document__upload", unsent=Q(state="PENDING"))
-    drafts = _counts(Draft.objects.filter(document__upload__in=pks), "document__upload")
-    refused = _counts(Refusal.objects.filter(document__upload__in=pks).exclude(code=REFERENCE), "document__upload")
-    return [
-        ListedUpload(
-            pk=upload.pk,
-            href=reverse("upload", args=[upload.pk]),
-            stage=STAGES[Upload.Stage(upload.stage)],
-            when=words.full_tag(upload.created_at),
-            age=words.age_tag(upload.created_at, now),
-            who=who(upload),
-            source=upload.get_source_display(),
-            documents=documents[upload.pk]["n"],
-            messages=messages[upload.pk]["n"] + drafts[upload.pk]["n"],
-            in_review=drafts[upload.pk]["n"],
-            unsent=messages[upload.pk]["unsent"],
-            refused=refused[upload.pk]["n"],
-        )
-        for upload in uploads
-    ]
-
-
-def _counts(rows: Any, by: str, **further: Q) -> dict[int, dict[str, int]]:
-    counts: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    extra = {name: Count("pk", filter=asked) for name, asked in further.items()}
-    for row in rows.order_by().values(by).annotate(n=Count("pk"), **extra):
-        counts[row[by]] = row
-    return counts
-
-
-def who(upload: Upload) -> str:
-    """Who handed the documents in."""
-    return upload.created_by.get_username() if upload.created_by else "command line"
-
-
 def with_totals(uploads: QuerySet[Upload]) -> QuerySet[Upload]:
     """Uploads with what is counted of each for its result, and with who decided and how."""
     of_upload = OuterRef("pk")
@@ -203,7 +145,7 @@ def with_totals(uploads: QuerySet[Upload]) -> QuerySet[Upload]:
         counted_publications=upload_rows.counted(
             publications,
             messages=Count("pk"),
-            **{name: Count("pk", filter=Q(~Exists(_arrived())) & condition) for name, condition in _out().items()},
+            **{name: Count("pk", filter=Q(~Exists(upload_rows.arrived())) & condition) for name, condition in _out().items()},
         ),
         counted_outcomes=upload_rows.counted(arrived, **outcomes),
         counted_refusals=upload_rows.counted(
@@ -297,14 +239,9 @@ def _partners() -> list[str]:
     return [name for name in routes.known_queues() if routes.is_partners(name)]
 
 
-def _arrived() -> QuerySet[Message]:
-    """The message that came of a publication, which the outer query is about. It may have come although the answer was lost."""
-    return Message.objects.filter(publication_id=OuterRef("publication_id"))
-
-
 def _publications(upload: Upload, shown: str) -> QuerySet[Publication] | None:
     rows = Publication.objects.filter(document__upload=upload)
-    arrived = _arrived()
+    arrived = upload_rows.arrived()
     if shown == "all":
         return rows
     if shown in OUT:
@@ -329,7 +266,7 @@ def _rows(upload: Upload, keys: list[int], now: datetime) -> list[PublishedMessa
     if not keys:
         return []
     facts = JSONObject(pk="pk", outcome="outcome", reason="reason", line="line", column="column")
-    message = _arrived().annotate(facts=facts)
+    message = upload_rows.arrived().annotate(facts=facts)
     publications = upload_rows.with_documents(Publication.objects.filter(pk__in=keys).defer("body"), upload)
     rows = list(publications.annotate(arrived=Subquery(message.values("facts")[:1])))
     events = _events_by_message([row.arrived["pk"] for row in rows if row.arrived])
@@ -376,7 +313,7 @@ def _standing(publication: Publication, arrived: Mapping[str, Any] | None) -> tu
         said = f"{why} It stays in the outbox; the relay {then}."
         return words.WAITING, said, "e" if publication.last_error else "w"
     if publication.state == Publication.State.CANCELLED:
-        return CANCELLED, "A person cancelled it; it was not sent.", "a"
+        return words.CANCELLED, "A person cancelled it; it was not sent.", "a"
     if publication.swallowed:
         return SWALLOWED, f"{publication.queue} was given the same text within five minutes, and delivers it once.", "b"
     if publication.queue in _partners():

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from trades import foretelling, handing_in, publishing, routes
 from trades.models import Document, Upload
-from trades.web import keyset, upload_errors, upload_review, upload_view, words
+from trades.web import keyset, upload_errors, upload_list, upload_review, upload_view, words
 from trades.web.access import PUBLISH, SEE, needs
 from trades.web.fragments import fragment, nothing_new, wants_fragment
 from trades.web.trade_pages import xml_attachment
@@ -36,7 +36,7 @@ def uploads(request: HttpRequest) -> HttpResponse:
     page = keyset.page(rows, NEWEST, size=SIZE, params=request.GET)
     context = {
         "page": page,
-        "rows": upload_view.listed(page.rows, timezone.now()),
+        "rows": upload_list.listed(page.rows, timezone.now()),
         "is_review": is_review,
         "in_review": in_review.count(),
         "pager_query": "&stage=review" if is_review else "",
@@ -81,7 +81,7 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
     people = Upload.objects.select_related("created_by")
     shown = get_object_or_404(upload_view.with_totals(upload_review.with_counts(people)), pk=pk)
     now = timezone.now()
-    about = {"who": upload_view.who(shown), "when": words.full_tag(shown.created_at), "age": words.age_tag(shown.created_at, now)}
+    about = {"who": upload_list.who(shown), "when": words.full_tag(shown.created_at), "age": words.age_tag(shown.created_at, now)}
     if shown.stage == Upload.Stage.REVIEW:
         return fragment(render(request, "trades/upload_review.html", upload_review.context_of(shown, request.GET, now) | about))
     context = upload_view.context_of(shown, request.GET, now) | about

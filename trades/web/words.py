@@ -171,11 +171,11 @@ def age_tag(moment: datetime, now: datetime) -> SafeString:
 
 
 def duration(length: timedelta) -> str:
-    """A length of time in its two largest units: "12 s", "34 m", "1 h 12 m", "3 d 4 h"."""
+    """A length of time in its two largest units: "12 s", "34 m", "1 h 12 m", "3 d 4 h"; from 100 days on in days alone."""
     seconds = max(0, int(length.total_seconds()))
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
     if days:
-        return f"{days} d {hours % 24} h"
+        return f"{days} d {hours % 24} h" if days < 100 else f"{days} d"
     if hours:
         return f"{hours} h {minutes % 60} m"
     return f"{minutes} m" if minutes else f"{seconds} s"

@@ -90,18 +90,27 @@ class Command(BaseCommand):
         self.stdout.write(f"Publishing {day.trades:,} made-up trades of {day.now:%d %b %Y}, seed {seed}.")
         if Trade.objects.filter(trade_id__in={handed.trade_id for handed in islice(documents(day), 20)}).exists():
             self.stdout.write("This seed was published before: its messages will be taken for what they repeat. Choose another --seed.")
-        started = time.monotonic()
-        with stop_on_signals() as stop, self._counting(count(day), LIVE_LINE_EVERY, "published") as done:
+        started, total = time.monotonic(), count(day)
+        with stop_on_signals() as stop, self._counting(total, LIVE_LINE_EVERY, "published") as done:
             published = live.publish(day, rate=rate, queue=options.get("queue"), clock=timezone.now, stop=stop, done=done)
         seconds = max(time.monotonic() - started, 0.001)
+        is_whole = published.documents == total
+        again = f" Again the same: {_again(day)}." if is_whole else ""
         self.stdout.write(
             f"{published.documents:,} messages of {len(published.trades):,} trades published in {seconds:.1f} s, {published.bad:,} of them "
-            f"unreadable. Again the same: {_again(day)}."
+            f"unreadable.{again}"
         )
         waiting = Publication.objects.unsent().filter(document__upload=published.upload).count()
         if waiting:
             words = "waits in the outbox for relay_publications" if waiting == 1 else "wait in the outbox for relay_publications"
             self.stdout.write(f"{waiting:,} {words}{f': {published.problem}' if published.problem else '.'}")
+        if not is_whole:
+            raise CommandError(
+                f"Interrupted after {len(published.trades):,} of {day.trades:,} trades and {published.documents:,} of {total:,} messages, "
+                f"which are upload {published.upload.pk}. To publish all of them; what is published already changes nothing:\n"
+                f"python manage.py simulate_trades {_again(day)}",
+                returncode=130,
+            )
 
     def _check_queue(self, name: str | None) -> None:
         try:

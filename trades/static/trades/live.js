@@ -109,8 +109,15 @@ window.portal = window.portal || {};
 
   // The chips: words and colour.
 
+  const wide = matchMedia("(min-width: 72rem)");
+  function newest() {
+    if (!figures?.newest) return "";
+    const age = portal.duration((Date.now() - Date.parse(figures.newest)) / 1000);
+    return wide.matches ? `, newest ${age} ago` : `, ${age}`;
+  }
+
   const STATES = {
-    live: () => `Live${figures?.newest ? `, ${portal.duration((Date.now() - Date.parse(figures.newest)) / 1000)}` : ""}`,
+    live: () => `Live${newest()}`,
     lost: () => `Reconnecting, ${portal.duration((Date.now() - lostAt) / 1000)}`,
     polling: () => `Every ${EVERY / 1000} s`,
     paused: () => (figures && figures.messages > base ? `Paused, ${(figures.messages - base).toLocaleString("en")} new` : "Paused"),
@@ -118,7 +125,7 @@ window.portal = window.portal || {};
     over: () => "Signed out",
   };
   const TITLES = {
-    live: "Changes appear by themselves; how long ago the newest event arrived", lost: "The connection is lost; asking every 5 s meanwhile",
+    live: "Changes appear by themselves; so long ago the newest event arrived", lost: "The connection is lost; asking every 5 s meanwhile",
     polling: "No live stream is free or allowed; asking every 5 s", paused: "Changes wait until you resume (P)",
     stale: "Neither the live stream nor asking has been answered", over: "Sign in again to see changes",
   };
@@ -155,8 +162,8 @@ window.portal = window.portal || {};
   function counted() {
     for (const what of ["quarantined", "exceptions"]) {
       for (const counter of document.querySelectorAll(`[data-${what}]`)) {
-        counter.firstChild.textContent = figures[what];
-        counter.hidden = figures[what] === 0;
+        put(counter.firstChild, figures[what]);
+        counter.hidden = figures[what] === "0";
       }
     }
     fill(document.getElementById("chip-workers"), figures.workers);

@@ -110,7 +110,7 @@ for (const made of document.querySelectorAll("#toasts > .toast")) settle(made, !
 // Ages: "12 s", "34 m", "1 h 12 m", "3 d 4 h", as the server writes them.
 function duration(seconds) {
   const [minutes, hours, days] = [60, 3600, 86400].map((unit) => Math.floor(seconds / unit));
-  if (days) return `${days} d ${hours % 24} h`;
+  if (days) return days < 100 ? `${days} d ${hours % 24} h` : `${days} d`;
   if (hours) return `${hours} h ${minutes % 60} m`;
   return minutes ? `${minutes} m` : `${Math.max(0, Math.floor(seconds))} s`;
 }
