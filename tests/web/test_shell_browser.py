@@ -243,6 +243,20 @@ def test_the_shell_is_used_by_tab_and_enter_alone(desk: Page) -> None:
     expect(desk.get_by_role("heading", level=1)).to_have_text("Sign in")
 
 
+def test_what_is_sent_between_signing_in_again_and_the_new_token_of_the_form_is_taken(live_server: LiveServer, desk: Page) -> None:
+    """The cookie is new already, the form still has the old one."""
+    _, bad = scenes.blocked_trade()
+    desk.goto(f"{live_server.url}/quarantine/{bad.pk}/correct/")
+    desk.wait_for_load_state()
+    field = desk.locator("form.correcting input[name=csrfmiddlewaretoken]")
+    field.evaluate("(field) => { field.value = 'a'.repeat(64); }")
+
+    desk.get_by_label("Text of the message").fill(scenes.UPDATE)
+
+    expect(desk.locator("#result")).to_contain_text("Understood")
+    expect(field).to_have_value("a" * 64)
+
+
 def test_text_survives_the_end_of_a_session_in_mid_edit_and_is_then_saved(live_server: LiveServer, desk: Page) -> None:
     _, bad = scenes.blocked_trade()
     desk.goto(f"{live_server.url}/quarantine/{bad.pk}/correct/")

@@ -12,7 +12,7 @@
   let typedAt = -PAUSE;
   document.addEventListener("input", () => { typedAt = performance.now(); }, { capture: true });
 
-  portal.session = { signInAgain, holds };
+  portal.session = { signInAgain, holds, cookie };
 
   // What the page does of itself finds out that the session has ended: wait until nobody types.
   function whenIdle() {
@@ -48,6 +48,18 @@
     renew(answer.headers.get("X-CSRF-Token"));
     return true;
   }
+
+  // The token for forms as the browser's cookie has it at this moment.
+  function cookie() {
+    const found = document.cookie.split("; ").find((each) => each.startsWith("csrftoken="));
+    return found ? found.slice("csrftoken=".length) : "";
+  }
+
+  // Signing in again changes the cookie first and the forms a little later: what the page sends meanwhile takes that of the cookie.
+  document.addEventListener("htmx:configRequest", (event) => {
+    const fields = event.detail.formData;
+    if (cookie() && fields.has("csrfmiddlewaretoken")) fields.set("csrfmiddlewaretoken", cookie());
+  });
 
   // The token that goes with the browser's cookie just now, in every form.
   function renew(fresh) {

@@ -138,8 +138,7 @@
   // Sending
 
   function token() {
-    const cookie = document.cookie.split("; ").find((each) => each.startsWith("csrftoken="));
-    return cookie ? cookie.slice("csrftoken=".length) : form.elements.csrfmiddlewaretoken.value;
+    return portal.session.cookie() || form.elements.csrfmiddlewaretoken.value;
   }
 
   async function ask(address, fields = {}) {
