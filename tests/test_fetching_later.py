@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.conf import settings as in_use
 from django.db import OperationalError
 from pytest_django.fixtures import Settings
 
@@ -15,8 +14,9 @@ from tests.support.broker import Bucket, FifoQueue
 from tests.support.extended import large, send_large
 from tests.support.native import native
 from tests.test_consumer import Pauses, receiver, send
+from tests.test_fetching import left_over, versions
 from trades import consumer, payloads, sqs
-from trades.models import Event, Message, Payload
+from trades.models import Message, Payload
 from trades.sqs import buckets
 
 pytestmark = pytest.mark.django_db
@@ -27,15 +27,6 @@ Outcome = Message.Outcome
 def _one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """The step runs inside the test's transaction, whose connection must stay."""
     monkeypatch.setattr(consumer, "close_old_connections", lambda: None)
-
-
-def left_over() -> list[Path]:
-    folder = Path(in_use.VAR_DIR) / "spool"
-    return list(folder.iterdir()) if folder.is_dir() else []
-
-
-def versions(trade_id: str) -> list[int | None]:
-    return list(Event.objects.filter(trade__trade_id=trade_id).order_by("position").values_list("version", flat=True))
 
 
 def s3_at(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
