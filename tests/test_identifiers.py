@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from tests.support.facts import UTI, fact, message, record, understand_facts
 from tests.support.native import NOON, native, received
-from tests.support.waiting import wait_until
+from tests.support.waiting import some_lock_is_waited_for, wait_until
 from trades import history, identifiers, publishing
 from trades.messages.facts import TradeEvent, TradeId
 from trades.models import Event, Message, Publication, Trade, TradeIdentifier, TradeLink, Upload
@@ -278,22 +278,13 @@ def test_a_worker_that_waited_for_another_ones_new_id_goes_to_its_trade() -> Non
         other = pool.submit(first)
         assert is_made.wait(20)
         ours = pool.submit(second)
-        _until_waiting_for_a_lock()
+        wait_until(some_lock_is_waited_for, "the second worker waits for the first one's id")
         may_end.set()
         other.result()
         matched = ours.result()
 
     assert {trade.trade_id for trade in matched.trades} == {"C"}
     assert (ids(), Trade.objects.count()) == ({"C": "C", "B": "C", "A": "C"}, 1)
-
-
-def _until_waiting_for_a_lock() -> None:
-    def waiting() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            return bool(cursor.fetchone()[0])
-
-    wait_until(waiting, "the second worker waits for the first one's id")
 
 
 def test_a_fact_of_the_uti_scheme_marks_its_id() -> None:

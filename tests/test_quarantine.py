@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import DataError, connection, transaction
 
 from tests.support.native import NOON, native, received
-from tests.support.waiting import wait_until
+from tests.support.waiting import some_lock_is_waited_for, wait_until
 from trades import history, identifiers, ledger, messages, quarantine
 from trades.models import AuditEntry, Event, Hold, Message
 from trades.quarantine import Actor
@@ -260,7 +260,7 @@ def test_a_replay_that_waits_in_a_circle_with_a_worker_is_done_again(monkeypatch
             with transaction.atomic():
                 identifiers.match(one, NOON)
                 has_first.set()
-                wait_until(_some_lock_is_waited_for, "the replay waits for the first trade")
+                wait_until(some_lock_is_waited_for, "the replay waits for the first trade")
                 identifiers.match(two, NOON)
         finally:
             connection.close()
@@ -274,9 +274,3 @@ def test_a_replay_that_waits_in_a_circle_with_a_worker_is_done_again(monkeypatch
     assert result.recorded == 2
     assert set(Message.objects.values_list("outcome", flat=True)) == {Outcome.RECORDED}
     assert AuditEntry.objects.count() == 1
-
-
-def _some_lock_is_waited_for() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])

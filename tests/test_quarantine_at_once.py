@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from tests.support.native import NOON, native, received
-from tests.support.waiting import wait_until
+from tests.support.waiting import some_lock_is_waited_for, wait_until
 from tests.test_business_order import check_against_telling_anew
 from trades import dead_letters, history, quarantine
 from trades.models import AuditEntry, Event, Hold, Message, Trade
@@ -53,12 +53,6 @@ def undo(message: Message) -> Result:
 def only_on_postgresql() -> None:
     if connection.vendor == "sqlite":
         pytest.skip("SQLite lets one transaction write at a time, so that none waits for another in the middle")
-
-
-def some_lock_is_waited_for() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 def test_of_two_people_who_saw_the_same_one_settles_the_message_and_the_other_is_told_who() -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from django.db import connection
+
 T = TypeVar("T")
+# Below the ports that systems give to connections by themselves, any of which could take a port between the look and its use.
+PORTS = range(10_000, 32_000)
+# Of this database alone: other tests wait for locks on the same server. A lock for a transaction names no database,
+# but who waits for one holds locks on tables too.
+WAITING = """SELECT count(*) FROM pg_locks AS waiting WHERE NOT granted AND EXISTS (
+    SELECT 1 FROM pg_locks AS held JOIN pg_database ON pg_database.oid = held.database
+    WHERE held.pid = waiting.pid AND datname = current_database())"""
 
 
 def wait_until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
@@ -21,10 +31,23 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
         time.sleep(0.05)
 
 
+def some_lock_is_waited_for() -> bool:
+    """Whether a transaction of the test's own database waits for another's lock (PostgreSQL)."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return bool(cursor.fetchone()[0])
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A port of 127.0.0.1 that was free a moment ago, and that no connection gets by chance."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as server:
+            try:
+                server.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def is_open(port: int) -> bool:

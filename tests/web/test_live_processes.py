@@ -17,7 +17,6 @@ from django.test import Client
 from tests.support.processes import Process
 from tests.support.waiting import free_port, is_open, wait_until
 
-NAME = "portal-of-test"
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -27,12 +26,14 @@ class Site:
     def __init__(self, reader: Client, stack: ExitStack) -> None:
         self.stack = stack
         self.port = free_port()
+        # Two tests at once may have a site each, on the same PostgreSQL.
+        self.name = f"portal-of-test-{self.port}"
         self.cookie = f"sessionid={reader.cookies['sessionid'].value}"
         environment = {
             "DJANGO_SETTINGS_MODULE": "tradeportal.settings",
             "SECRET_KEY": settings.SECRET_KEY,
             "DATABASE_POOL_SIZE": "2",
-            "PGAPPNAME": NAME,
+            "PGAPPNAME": self.name,
         }
         # A stop that waits for the streams would last longer than any test does.
         command = (
@@ -95,7 +96,7 @@ def test_streams_leave_the_connections_to_the_pages(site: Site) -> None:
     assert site.answer("/live/now") == 200
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [NAME])
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [site.name])
             assert 1 <= cursor.fetchone()[0] <= 2
     assert len(streams) == 6
 
