@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pytest_django.live_server_helper import LiveServer
 
 from tests.web import factories
@@ -98,3 +98,28 @@ def test_the_second_of_two_people_is_told_who_has_it_now(live_server: LiveServer
     expect(other.get_by_role("button", name="Take over FXF-1")).to_be_visible()
     assert Trade.objects.get(trade_id="FXF-1").owner.username == "ana"  # type: ignore[union-attr]
     other.context.close()
+
+
+def test_what_is_ticked_while_an_answer_is_on_its_way_stays_ticked(live_server: LiveServer, page: Page, people: None) -> None:
+    trouble()
+    sign_in(page, live_server)
+    page.route("**/live/**", lambda route: route.abort())
+    page.goto(f"{live_server.url}/exceptions/?group=rejected")
+    held: list[Route] = []
+    page.route("**/exceptions/?*", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks its handlers
+    factories.trade("FXF-9", status="REJECTED", status_since=timezone.now())
+    page.evaluate("addEventListener('htmx:afterRequest', () => { document.body.dataset.answered = ''; })")
+
+    with page.expect_request("**/exceptions/?*"):
+        page.evaluate("document.dispatchEvent(new CustomEvent('portal:changed'))")
+    box = page.get_by_role("checkbox", name="Tick FXF-1, Rejected")
+    box.check()
+    held[0].continue_()
+    expect(page.locator("body[data-answered]")).to_have_count(1)
+
+    expect(box).to_be_checked()
+    expect(page.get_by_text("FXF-9")).to_have_count(0)
+    box.uncheck()
+    page.unroute("**/exceptions/?*")
+    page.evaluate("document.dispatchEvent(new CustomEvent('portal:changed'))")
+    expect(page.get_by_text("FXF-9").first).to_be_visible()

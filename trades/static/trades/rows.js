@@ -70,7 +70,10 @@
     if (event.target.id === "acts" && button?.name) event.detail.parameters[button.name] = button.value;
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.target.id === "exceptions" && event.detail.xhr.status === 204) event.detail.shouldSwap = false;
+    const { target, xhr, requestConfig } = event.detail;
+    if (target.id !== "exceptions") return;
+    const wasTicked = requestConfig.elt === target && isBusy(); // while the answer was on its way
+    if (xhr.status === 204 || wasTicked) event.detail.shouldSwap = false;
   });
   document.addEventListener("htmx:afterSwap", count);
   document.addEventListener("portal:told", (event) => {
