@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from hypothesis import HealthCheck
+from hypothesis import settings as hypotheses
 from playwright.sync_api import expect
 from pytest_django.fixtures import Settings
 
@@ -25,6 +27,11 @@ from trades.portal.broker import LocalBroker
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 # What a live page shows comes by a worker, a look a second and a script: awaited as long as any other condition.
 expect.set_options(timeout=30_000)  # ms
+# Of itself it fails an example that takes 200 ms, or texts that take a second to make up, as both may on a busy machine, and a test
+# that by chance assumes most of its first examples away.
+BY_CHANCE = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
+hypotheses.register_profile("tests", hypotheses.default, deadline=None, suppress_health_check=BY_CHANCE)
+hypotheses.load_profile("tests")
 
 CLOSED_PORT = "http://127.0.0.1:9"
 NO_ACCOUNT = {
@@ -140,6 +147,14 @@ def worker_process(command: Callable[..., Process], queue: FifoQueue, shared_dat
         return worker
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def last_heartbeat(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker in the test's own process is over only after its last heartbeat, which would else be a row of the next test."""
+    marker = request.node.get_closest_marker("django_db")
+    if marker and marker.kwargs.get("transaction"):
+        monkeypatch.setattr("trades.heartbeat.LAST_SECONDS", 60)
 
 
 # The browser

@@ -315,6 +315,6 @@ def test_the_relay_sends_what_waits_and_stops_when_asked(
     relay.wait_for_line("sent 1")
     relay.signal()
 
-    assert relay.wait(10) == 0
+    assert relay.wait() == 0
     assert Publication.objects.get().state == "SENT"
     assert queue.counts() == (1, 0)

@@ -16,7 +16,7 @@ from django.utils import timezone
 import tradeportal
 from tests.support.broker import FifoQueue
 from tests.support.native import NOON, native
-from tests.support.processes import Process
+from tests.support.processes import PATIENT, Process
 from tests.support.waiting import wait_until
 from trades.heartbeat import Heartbeat, Vitals
 from trades.history import Report
@@ -165,7 +165,7 @@ def test_a_row_that_somebody_removed_comes_back() -> None:
 def test_a_worker_process_has_a_row_from_its_start_to_its_end(queue: FifoQueue, worker_process: Callable[..., Process]) -> None:
     queue.client.send_message(QueueUrl=queue.url, MessageBody=native("T-1"), MessageGroupId="T-1")
 
-    worker = worker_process("--max-messages", "1", "--wait", "1")
+    worker = worker_process("--max-messages", "1", "--wait", "1", before=PATIENT)
 
     assert worker.wait() == 0
     last = Worker.objects.get()

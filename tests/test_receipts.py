@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from tests.support.broker import FifoQueue
 from tests.support.native import NOON, native, received
-from tests.support.processes import Process
+from tests.support.processes import PATIENT, Process
 from tests.support.waiting import wait_until
 from trades import consumer, history, outbox_rows, publishing, receipts, sending, sqs
 from trades.consumer import Receiver, Settings
@@ -203,7 +203,7 @@ def test_the_heartbeat_writes_deletes_while_it_runs_and_at_the_end() -> None:
 def test_a_worker_process_tells_who_received_and_that_the_queue_deleted(queue: FifoQueue, worker_process: Callable[..., Process]) -> None:
     queue.client.send_message(QueueUrl=queue.url, MessageBody=native("T-1"), MessageGroupId="T-1")
 
-    worker = worker_process("--max-messages", "1", "--wait", "1")
+    worker = worker_process("--max-messages", "1", "--wait", "1", before=PATIENT)
 
     assert worker.wait() == 0
     row = Message.objects.get()

@@ -50,6 +50,23 @@ def resume_command(output: str) -> list[str]:
     return shlex.split(line)
 
 
+def holding(release: Path, calls: int) -> str:
+    """For a process of its own: after so many calls it says so and waits until the file is there, before it makes the next one."""
+    return f"""
+import os, time
+from trades.sqs import Queue
+send, made = Queue.send, []
+def hold(self, messages):
+    made.append(len(messages))
+    if len(made) > {calls} and not os.path.exists({str(release)!r}):
+        os.write(1, b"holding\\n")
+        while not os.path.exists({str(release)!r}):
+            time.sleep(0.05)
+    return send(self, messages)
+Queue.send = hold
+"""
+
+
 def versions(queue: FifoQueue) -> dict[str, list[int]]:
     """The versions of each trade in the queue, in its order."""
     found: dict[str, list[int]] = {}
@@ -66,10 +83,11 @@ def versions(queue: FifoQueue) -> dict[str, list[int]]:
 def test_an_interrupted_publishing_is_gone_on_with_and_nothing_is_there_twice(
     number: signal.Signals, queue: FifoQueue, command: Callable[..., Process], shared_database: str, tmp_path: Path
 ) -> None:
-    folder = write(tmp_path / "files", 1500)
-    process = command("publish_trades", str(folder))
-    process.wait_for_line("MessageId")
+    folder, release = write(tmp_path / "files", 1500), tmp_path / "release"
+    process = command("publish_trades", str(folder), before=holding(release, 70))  # of at most 10, of 500 files at a time
+    process.wait_for_line("holding")
     process.signal(number)
+    release.touch()
     code = process.wait(60)
     stored = Document.objects.count()
     assert 0 < stored < 1500
@@ -236,19 +254,19 @@ def test_a_trace_context_that_is_none_is_said_and_left_out(queue: FifoQueue, tmp
 
 @pytest.mark.django_db(transaction=True)
 def test_a_relay_that_is_stopped_in_the_middle_lets_the_next_one_begin_at_once(
-    queue: FifoQueue, command: Callable[..., Process], shared_database: str
+    queue: FifoQueue, command: Callable[..., Process], shared_database: str, tmp_path: Path
 ) -> None:
     upload = publishing.begin(source=Upload.Source.COMMAND, user=None, now=timezone.now())
     # One group is sent one message a call.
     documents = [IncomingDocument(f"{n}.xml", native("T-1", "UPDATE", n).encode()) for n in range(1, 401)]
     publishing.store(upload, documents, now=timezone.now())
-    relay = command("relay_publications", "--until-empty")
-    relay.wait_for_line("ready")
-    while not Publication.objects.filter(state="SENT").exists():
-        assert relay.running
+    relay = command("relay_publications", "--until-empty", before=holding(tmp_path / "release", 20))
+    relay.wait_for_line("holding")
     relay.signal(signal.SIGTERM)
+    (tmp_path / "release").touch()
 
-    assert relay.wait(20) == 0
+    assert relay.wait() == 0
+    assert Publication.objects.filter(state="SENT").exists()
     assert Publication.objects.unsent().exists()
     assert OutboxLease.objects.get().expires_at <= timezone.now()
     second = command("relay_publications", "--until-empty")

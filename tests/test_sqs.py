@@ -137,7 +137,7 @@ def test_what_is_given_back_comes_again_at_once_and_in_order(queue: FifoQueue, c
 
 
 def test_extended_messages_stay_invisible_beyond_the_timeout_of_the_queue(queue: FifoQueue) -> None:
-    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "1"})
+    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "4"})
     send(queue, "A", "kept")
     send(queue, "B", "left")
     consumer = sqs.open_queue(queue.name)

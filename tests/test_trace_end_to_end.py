@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tests.support.broker import FifoQueue
 from tests.support.native import native
-from tests.support.processes import Process
+from tests.support.processes import PATIENT, Process
 from tests.support.waiting import wait_until
 from trades import history, sqs
 from trades.models import Message, Publication, Repeat
@@ -56,7 +56,7 @@ def test_a_file_that_a_command_published_is_traced_from_the_file_to_the_screen(
         ("next", "Received"), ("next", "Recorded"), ("next", "Deleted from the queue"), ("next", "Shown"),
     ]  # fmt: skip
 
-    worker = worker_process("--until-empty", "--wait", "1")
+    worker = worker_process("--until-empty", "--wait", "1", before=PATIENT)
     assert worker.wait() == 0
     wait_until(Message.objects.filter(deleted_at__isnull=False).exists, "the delete to be reported")
     html, after = traced(reader, str(publication.publication_id))
@@ -76,15 +76,16 @@ def test_a_file_that_a_command_published_is_traced_from_the_file_to_the_screen(
 def test_a_message_of_a_plain_sender_that_comes_twice_shows_both_deliveries(
     queue: FifoQueue, worker_process: Worker, reader: Client
 ) -> None:
-    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "1"})
     sent = queue.resource.get_queue_by_name(QueueName=queue.name).send_message(MessageBody=native("T-7"), MessageGroupId="T-7")
     # What a worker leaves behind that is killed between its commit and its delete.
-    history.record(sqs.open_queue(queue.name).receive(), now=timezone.now())
+    in_hand = sqs.open_queue(queue.name).receive()
+    history.record(in_hand, now=timezone.now())
+    sqs.open_queue(queue.name).release(in_hand)  # as the end of its visibility timeout does
     html, before = traced(reader, sent["MessageId"])
     assert before[-2:] == [("unknown", "Deleted from the queue"), ("done", "Shown")]
     assert "Delete not reported yet" in html
 
-    worker = worker_process("--max-messages", "1", "--wait", "5")
+    worker = worker_process("--max-messages", "1", "--wait", "5", before=PATIENT)
     assert worker.wait() == 0
     wait_until(Message.objects.filter(deleted_at__isnull=False).exists, "the delete to be reported")
     html, after = traced(reader, sent["MessageId"])

@@ -237,7 +237,7 @@ def test_a_queue_that_does_not_tell_its_timeout_is_supposed_to_have_the_default(
 
 
 def test_a_real_queue_hands_nothing_to_others_while_the_block_lasts(queue: FifoQueue) -> None:
-    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "1"})
+    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "3"})
     for number in range(3):
         queue.client.send_message(QueueUrl=queue.url, MessageBody=str(number), MessageGroupId="A")
     ours, theirs = sqs.open_queue(queue.name), sqs.open_queue(queue.name)
@@ -246,7 +246,7 @@ def test_a_real_queue_hands_nothing_to_others_while_the_block_lasts(queue: FifoQ
     first_end = lease.until
 
     with keeper.keeping(batch, lease):
-        wait_until(lambda: lease.until > first_end + timedelta(seconds=2), "the lease to be three times as long as the timeout")
+        wait_until(lambda: lease.until > first_end + timedelta(seconds=6), "the lease to be three times as long as the timeout")
         assert theirs.receive() == []
 
     assert ours.delete(batch) == []

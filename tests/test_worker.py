@@ -124,13 +124,21 @@ def test_a_signal_that_interrupts_nothing_ends_it_too(queue: FifoQueue) -> None:
 
 
 def test_a_second_signal_ends_it_at_once(queue: FifoQueue, worker_process: Worker) -> None:
-    worker = worker_process("--wait", "20")
+    asked: list[str] = []
 
-    worker.signal(signal.SIGTERM)
-    # The first signal has been handled once the second one kills; either order of arrival ends the long poll early.
-    wait_until(lambda: worker.signal(signal.SIGTERM) or not worker.running, "the process to end")
+    def answer(operation: str, request: dict[str, Any]) -> Answer:
+        asked.append(operation)
+        return SILENCE
 
-    assert worker.wait(1) == -signal.SIGTERM
+    with canned(answer) as url:
+        worker = worker_process("--wait", "20", environment={"AWS_ENDPOINT_URL_SQS": url})
+        wait_until(lambda: asked, "the worker to receive")  # before that the first signal alone ends it as quickly
+
+        worker.signal(signal.SIGTERM)
+        # The first signal has been handled once the second one kills; either order of arrival ends the long poll early.
+        wait_until(lambda: worker.signal(signal.SIGTERM) or not worker.running, "the process to end")
+
+        assert worker.wait(1) == -signal.SIGTERM
 
 
 def test_it_stops_after_as_many_messages_as_asked(queue: FifoQueue, worker_process: Worker) -> None:

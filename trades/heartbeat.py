@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
 # How long the end of a process waits for its last heartbeat: a database that is away must not hold it up.
-LAST_SECONDS = 1.0
+LAST_SECONDS = 5.0
 KEPT = timedelta(days=7)
 State = Worker.State
 

@@ -51,6 +51,8 @@ def test_the_supervisor_starts_what_ends_again_and_tells_how_it_ended() -> None:
     assert [(life.signals, life.code) for life in supervisor.lives][:2] == [(["SIGKILL"], -9), (["SIGTERM"], 0)]
 
 
+# On one worker: the package makes the user that PostgreSQL runs as, and two processes that both find none fail.
+@pytest.mark.xdist_group("chaos")
 def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> None:
     with Postgres(tmp_path) as postgres:
         with postgres.connect() as connection:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from tests.conftest import BY_CHANCE
 from tests.messages.documents import BOOK, alone, collection, fpml, native, trade
 from tests.messages.test_reader import ENCODED, declared
 from trades.messages import LargeText, MessageRefused, ParsedMessage, builtin, large, parse, prepare, streaming, to_text, values, write_text
@@ -199,7 +200,7 @@ def documents(draw: st.DrawFn) -> str:
 
 
 @given(document=documents(), chunk=st.integers(1, 300), long=st.integers(20, 200), kept=st.sampled_from([10**7, 20]))
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=400, suppress_health_check=[*BY_CHANCE, HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_document_read_from_its_file_says_what_it_says_in_memory(document: str, chunk: int, long: int, kept: int, tmp_path: Path) -> None:
     expected = outcome(document.encode())
 

@@ -14,6 +14,16 @@ from typing import Self
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# manage.py with something done before.
+PROGRAM = """
+import sys, django
+django.setup()
+{before}
+from django.core.management import execute_from_command_line
+execute_from_command_line(sys.argv)
+"""
+# A worker that ends gives its last heartbeat some seconds, in which a busy machine may not write it.
+PATIENT = "from trades import heartbeat; heartbeat.LAST_SECONDS = 60"
 
 
 class Process:
@@ -97,7 +107,8 @@ class Process:
         self._reader.join(5)
 
 
-def manage(*arguments: str, environment: Mapping[str, str | None] | None = None, stdin: str | None = None) -> Process:
-    """`manage.py ARGUMENTS` under the product's own settings, not those of the tests."""
+def manage(*arguments: str, environment: Mapping[str, str | None] | None = None, stdin: str | None = None, before: str = "") -> Process:
+    """`manage.py ARGUMENTS` under the product's own settings, not those of the tests, after statements of the test's."""
     own: dict[str, str | None] = {"DJANGO_SETTINGS_MODULE": "tradeportal.settings", **(environment or {})}
-    return Process(sys.executable, str(ROOT / "manage.py"), *arguments, environment=own, stdin=stdin)
+    program = ("-c", PROGRAM.format(before=before)) if before else (str(ROOT / "manage.py"),)
+    return Process(sys.executable, *program, *arguments, environment=own, stdin=stdin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import time
@@ -12,7 +13,9 @@ from django.db import connection
 
 T = TypeVar("T")
 # Below the ports that systems give to connections by themselves, any of which could take a port between the look and its use.
-PORTS = range(10_000, 32_000)
+# Each test process has its own of them.
+PORTS = range(10_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8, 32_000, 8)
+_given: set[int] = set()
 # Of this database alone: other tests wait for locks on the same server. A lock for a transaction names no database,
 # but who waits for one holds locks on tables too.
 WAITING = """SELECT count(*) FROM pg_locks AS waiting WHERE NOT granted AND EXISTS (
@@ -39,15 +42,18 @@ def some_lock_is_waited_for() -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago, and that no connection gets by chance."""
+    """A port of 127.0.0.1 that was free a moment ago, another one each time, and that no connection gets by chance."""
     while True:
         port = secrets.choice(PORTS)
+        if port in _given:
+            continue
         with socket.socket() as server:
             try:
                 server.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
 
 
 def is_open(port: int) -> bool:

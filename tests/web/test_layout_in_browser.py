@@ -66,6 +66,7 @@ def test_below_the_way_back_from_a_conflict_there_is_room_before_the_table(live_
     opened(page, live_server, width, "/outbox/")
     page.locator("tbody input[name=p]").first.check()
     page.get_by_role("button", name="Send now").click()
+    expect(page.get_by_role("button", name="Send 1 publication")).to_be_visible()
     page.locator("main form input[name=p]").evaluate("(input) => { input.value = input.value.replace(/:.*/, ':99.PENDING'); }")
     page.get_by_role("button", name="Send 1 publication").click()
     expect(page.get_by_role("alert").filter(has_text="no longer as it was shown")).to_be_visible()
@@ -105,7 +106,7 @@ def test_queues_that_differ_in_their_tails_are_told_apart_and_long_ages_are_whol
     assert name
     assert name["x"] < box["x"] < name["x"] + name["width"] <= box["x"] + box["width"]
     rates.hover()
-    assert rates.get_attribute("title") == "TradeStatusRates.fifo"
+    expect(rates).to_have_attribute("title", "TradeStatusRates.fifo")
     ages = page.locator("#rows td:has(time[data-age])")
     expect(ages.first).to_contain_text("6291 d")
     assert all(fits(age) for age in ages.all())

@@ -161,7 +161,7 @@ def test_a_page_without_a_stream_asks_and_many_cost_one_look_a_second(vera: Clie
     with CaptureQueriesContext(connection) as queries:
         answers = [vera.get("/live/now") for _ in range(20)]
 
-    assert len({answer.json()["mark"] for answer in answers}) == 1
+    assert len({answer.json()["mark"].partition(".")[0] for answer in answers}) == 1
     assert answers[0]["Cache-Control"] == "no-store"
     looks = sum(query["sql"].strip() == LOOK.strip() for query in queries)
     assert 1 <= looks < 20, "every page asked the database by itself"
