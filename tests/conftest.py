@@ -22,6 +22,7 @@ from tests.support.processes import Process, manage
 from tests.support.waiting import wait_until
 from trades import sqs
 from trades.portal.broker import LocalBroker
+from trades.routes import places
 
 # Playwright's synchronous API runs inside an event loop, where Django would refuse the database.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
@@ -93,6 +94,14 @@ def queue(aws: None, broker: LocalBroker, settings: Settings, monkeypatch: pytes
     settings.TRADES_QUEUE, settings.TRADES_DEAD_LETTER_QUEUE = queue.name, queue.dead_letter_name
     for name, value in queue.environment.items():
         monkeypatch.setenv(name, value)
+    return queue
+
+
+@pytest.fixture
+def small(queue: FifoQueue) -> FifoQueue:
+    """A queue whose messages have at most 2,048 bytes."""
+    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"MaximumMessageSize": "2048"})
+    places._known.clear()
     return queue
 
 

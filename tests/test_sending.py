@@ -21,7 +21,6 @@ from trades.backlog import Backlog
 from trades.handing_in import IncomingDocument
 from trades.management.commands import relay_publications
 from trades.models import OutboxLease, Publication, SendAttempt, Upload
-from trades.routes import places
 from trades.sqs import Outgoing, Queue, buckets
 
 pytestmark = pytest.mark.django_db
@@ -198,14 +197,6 @@ def test_a_sender_that_is_asked_to_stop_leaves_the_rest_and_lets_the_next_one_be
 
 
 # Through S3
-
-
-@pytest.fixture
-def small(queue: FifoQueue) -> FifoQueue:
-    """A queue whose messages have at most 2,048 bytes."""
-    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"MaximumMessageSize": "2048"})
-    places._known.clear()
-    return queue
 
 
 def test_a_message_that_is_too_large_for_its_queue_goes_through_s3(small: FifoQueue, bucket: Bucket) -> None:
