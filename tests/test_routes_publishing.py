@@ -191,6 +191,32 @@ def test_publish_trades_goes_by_the_routes_unless_a_queue_is_named(servers: Serv
     assert list(Publication.objects.order_by("id").values_list("queue", flat=True)) == queues
 
 
+def test_a_partners_queue_that_does_not_exist_holds_up_only_what_is_for_it(servers: Servers, settings: Settings, tmp_path: Path) -> None:
+    use(settings, tmp_path, servers.file.replace(servers.fix, "Partner.fifo") + '[queues."Partner.fifo"]\npartner = true\n')
+    files = [tmp_path / "1.xml", tmp_path / "2.xml"]
+    for file, text in zip(files, (native("T-1"), FIX_BOOK), strict=True):
+        file.write_text(text)
+
+    with pytest.raises(CommandError, match="Not everything was published"):
+        call_command("publish_trades", *map(str, files), stdout=io.StringIO())
+
+    assert Publication.objects.get(queue=servers.ours).state == "SENT"
+    waiting = Publication.objects.get(queue="Partner.fifo")
+    assert (waiting.state, waiting.attempts) == ("PENDING", 1)
+    assert "does not exist" in waiting.last_error
+
+
+def test_a_queue_that_is_away_does_not_hide_one_of_ours_that_does_not_exist(servers: Servers, settings: Settings, tmp_path: Path) -> None:
+    away = '[queues."Away.fifo"]\nendpoint = "http://127.0.0.1:9"\npartner = false\n'
+    use(settings, tmp_path, servers.file.replace(servers.fpml, "Away.fifo").replace(servers.fix, "Missing.fifo") + away)
+    (tmp_path / "1.xml").write_text(native("T-1"))
+
+    with pytest.raises(CommandError, match=r"Missing\.fifo: the queue does not exist"):
+        call_command("publish_trades", str(tmp_path / "1.xml"))
+
+    assert not Upload.objects.exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_one_upload_is_recorded_by_the_workers_of_three_queues(
     servers: Servers, shared_database: str, command: Callable[..., Process]

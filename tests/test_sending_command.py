@@ -10,9 +10,11 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
 
 from tests.support.broker import FifoQueue
@@ -20,7 +22,7 @@ from tests.support.native import native
 from tests.support.processes import Process
 from tests.support.sending import Answers, answering
 from trades import publishing, sending
-from trades.handing_in import IncomingDocument
+from trades.handing_in import IncomingDocument, documents
 from trades.management import progress
 from trades.models import Document, OutboxLease, Publication, Upload
 from trades.sqs import Outgoing
@@ -133,6 +135,56 @@ def test_who_is_interrupted_when_all_is_stored_and_not_sent_is_told_how_to_send_
     call_command(*resume_command(str(interrupted.value)), stdout=io.StringIO())
 
     assert Publication.objects.filter(state="SENT").count() == 100
+
+
+def test_who_loses_a_file_in_the_middle_is_told_how_to_go_on(queue: FifoQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "files", 6)
+    monkeypatch.setattr(documents, "CHUNK", 2)
+    last, text = folder / "00005.xml", (folder / "00005.xml").read_text()
+
+    def lose(messages: Sequence[Outgoing], answers: Answers) -> Answers:
+        last.unlink(missing_ok=True)  # long before it is looked at
+        return answers
+
+    with monkeypatch.context() as context:
+        answering(context, lose)
+        with pytest.raises(CommandError, match=r"00005\.xml: No such file or directory\. What was stored is in the outbox") as lost:
+            published(folder)
+    assert Publication.objects.count() == 2
+    last.write_text(text)
+
+    call_command(*resume_command(str(lost.value)), stdout=io.StringIO())
+
+    assert list(Document.objects.order_by("pk").values_list("name", flat=True)) == [f"{n:05}.xml" for n in range(6)]
+    assert Publication.objects.filter(state="SENT").count() == Publication.objects.count() == 6
+
+
+def test_who_loses_the_database_in_the_middle_is_told_how_to_go_on(
+    queue: FifoQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "files", 2)
+    with monkeypatch.context() as context:
+        context.setattr(publishing, "store_read", Mock(side_effect=OperationalError("database is locked")))
+        with pytest.raises(
+            CommandError, match=r"The database can't be used: database is locked\. What was stored is in the outbox"
+        ) as lost:
+            published(folder)
+
+    call_command(*resume_command(str(lost.value)), stdout=io.StringIO())
+
+    assert Publication.objects.filter(state="SENT").count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_output_that_nobody_reads_any_more_is_said_with_how_to_go_on(
+    queue: FifoQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "files", 2)
+    out = io.StringIO()
+    monkeypatch.setattr(out, "write", Mock(side_effect=BrokenPipeError(32, "Broken pipe")))
+
+    with pytest.raises(CommandError, match=r"^The output: Broken pipe\. What was stored is in the outbox.*\n.* --resume \d+$"):
+        call_command("publish_trades", str(folder), stdout=out)
 
 
 def test_what_is_complete_is_not_published_again(queue: FifoQueue, tmp_path: Path) -> None:

@@ -80,14 +80,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Store and send in chunks, so that a long list can be interrupted: what is stored is sent by the relay."""
+        self.rest = ""
         try:
             self._run(options)
         except KeyboardInterrupt:
-            raise CommandError(f"Interrupted. {RESUMED}", returncode=130) from None
+            raise CommandError(f"Interrupted. {self.rest or RESUMED}", returncode=130) from None
         except DatabaseError as error:
-            raise CommandError(f"The database can't be used: {str(error).strip()}. What was printed above is published.") from None
+            raise CommandError(f"The database can't be used: {str(error).strip()}. {self.rest}".strip()) from None
         except OSError as error:
-            raise CommandError(f"{error.filename or 'A file'}: {error.strerror or error}.") from None
+            what = "The output" if isinstance(error, BrokenPipeError) else error.filename or "A file"
+            raise CommandError(f"{what}: {error.strerror or error}. {self.rest}".strip()) from None
 
     def _run(self, options: dict[str, Any]) -> None:
         self.paths = options["paths"] or [self._asked()]
@@ -95,11 +97,12 @@ class Command(BaseCommand):
         self.queue, self.group = options["queue"], options["group"]
         if self.group is not None and (fault := handing_in.group_fault(self.group)):
             raise CommandError(f"--group: {fault}")
-        self._check_queues([self.queue] if self.queue else routes.known_queues())
+        self._check_queues([self.queue] if self.queue else routes.own_queues())
         require_database()
         self.options, self.complete, self.as_json, self.groups, self.unread = options, True, options["as_json"], Groups(), 0
         with stop_on_signals() as stop:
             self.upload, done = self._upload(documents, options["resume"])
+            self.rest = self._how_to_go_on()
             self._publish_all(documents, done, stop)
         if options["resume"] is not None:
             self._finish_earlier()
@@ -120,14 +123,15 @@ class Command(BaseCommand):
         return name
 
     def _check_queues(self, names: Iterable[str]) -> None:
-        # A queue that is away is no obstacle, the outbox waits for it; one that does not exist would be waited for in vain.
-        try:
-            for name in names:
+        # A queue that is away is no obstacle, the outbox waits for it, as it does for a partner's; one of ours that does not exist
+        # would be waited for in vain.
+        for name in names:
+            try:
                 routes.open_queue(name)
-        except (sqs.QueueNotFound, sqs.BadQueueName) as error:
-            raise CommandError(str(error)) from None
-        except sqs.QueueError:
-            pass
+            except (sqs.QueueNotFound, sqs.BadQueueName) as error:
+                raise CommandError(str(error)) from None
+            except sqs.QueueError:
+                pass
 
     # Which documents
 
@@ -201,11 +205,13 @@ class Command(BaseCommand):
         }
 
     def _interrupted(self, done: int, total: int) -> str:
+        return f"Interrupted after {done:,} of {total:,} files, which are upload {self.upload.pk}. {self.rest}"
+
+    def _how_to_go_on(self) -> str:
         again = ["python", "manage.py", "publish_trades", *self.paths]
         again += [word for name in ("queue", "group") if self.options[name] is not None for word in (f"--{name}", self.options[name])]
         again += [*(["--json"] if self.as_json else []), "--resume", str(self.upload.pk)]
-        said = f"Interrupted after {done:,} of {total:,} files, which are upload {self.upload.pk}. {RESUMED}"
-        return f"{said} To publish the rest:\n{shlex.join(again)}"
+        return f"{RESUMED} To publish the rest:\n{shlex.join(again)}"
 
     def _finish_earlier(self) -> None:
         """Send what the upload had before, and say whether all of it is published."""
