@@ -145,3 +145,17 @@ def test_every_option_that_is_named_is_one_of_its_command() -> None:
 def test_every_link_leads_somewhere() -> None:
     for target in re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", DOCUMENT.read_text()):
         assert (DOCUMENT.parent / target).exists(), target
+
+
+def test_a_reader_of_a_partners_bucket_is_told_both_rights_that_the_template_gives() -> None:
+    partners = (ROOT / "docs" / "two-managers.md").read_text()
+    template = (ROOT / "deploy" / "tradeportal.yaml").read_text()
+
+    given = {
+        action
+        for sid in ("PartnerReadsPayloads", "PartnerIsToldWhatIsMissing")
+        for action in re.findall(rf"{sid}.*?Action: (\S+)", template, re.DOTALL)[:1]
+    }
+    assert given == {"s3:GetObject", "s3:ListBucket"}
+    paragraph = next(part for part in partners.split("\n\n") if part.startswith("A large document"))
+    assert all(f"`{action}`" in paragraph for action in given)

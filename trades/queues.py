@@ -22,7 +22,7 @@ MAX_SOURCES = 10
 NOT_SET, NOT_REPORTED = "not set", "not reported"
 
 # SQS reports these only once they have been set, every other attribute always: what else is missing the broker does not know.
-_REPORTED_ONCE_SET = {"RedrivePolicy", "KmsMasterKeyId"}
+_REPORTED_ONCE_SET = {"RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId"}
 _MORE_IS_GOOD = {"VisibilityTimeout", "MessageRetentionPeriod", "MaximumMessageSize", "maxReceiveCount"}
 # Where the dead-letter queue names the queues that it lets in, or lets none in.
 _WHY_LEFT_OUT = "a queue that it does not let in can't be created behind it, nor put its messages there"
@@ -34,7 +34,8 @@ _WHY = {
     "MaximumMessageSize": "SQS refuses larger messages; a queue made before August 2025 may still have its limit of 262,144 bytes",
     "RedrivePolicy": "a message that no worker can store blocks its group for ever without a dead-letter queue, while with a low "
     "maxReceiveCount sound messages go there too, since every receive counts for the whole batch, and later ones overtake them",
-    "RedriveAllowPolicy": "any queue of the account may put its messages among the dead letters",
+    "RedriveAllowPolicy": "any queue of the account may put its messages among the dead letters. --apply leaves that to you, for a queue "
+    "that uses it today and is not named would be shut out: add those that `aws sqs list-dead-letter-source-queues` lists to the command",
     "DeduplicationScope": "it is one half of high-throughput mode; without it the whole queue is limited to 300 calls a second",
     "FifoThroughputLimit": "it is one half of high-throughput mode; without it the whole queue is limited to 300 calls a second",
     "SqsManagedSseEnabled": "trade documents are kept unencrypted on the disks of SQS",
@@ -85,18 +86,20 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one queue or bucket: `done` is what was, or would be, done, "exists" for nothing. `wanted` is what it should be."""
+    """What became of one queue or bucket: `done` is what was, or would be, done, "exists" for nothing. `wanted` is what it should be,
+    `left` is what was not changed together with the other differences."""
 
     name: str
     done: str
     place: str
     wanted: Mapping[str, str]
     differences: Sequence[Difference] = ()
+    left: Sequence[Difference] = ()
 
     @property
     def differs(self) -> bool:
         """Whether something that exists is still wrong."""
-        return self.done == "exists" and any(each.is_wrong for each in self.differences)
+        return bool(self.left) or (self.done == "exists" and any(each.is_wrong for each in self.differences))
 
 
 # What is wanted
@@ -166,10 +169,10 @@ def explain(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[Differe
     ]
 
 
-def fix(name: str, attribute: str, value: str) -> str:
-    """The AWS CLI command that sets an attribute of a queue."""
+def fix(name: str, attribute: str, value: str, where: str = "") -> str:
+    """The AWS CLI command that sets an attribute of a queue; `where` are its options for one that is elsewhere."""
     attributes = _TOGETHER if attribute in _TOGETHER else {attribute: value}
-    return f"aws sqs set-queue-attributes {_url_of(name)} --attributes {shlex.quote(json.dumps(attributes))}"
+    return f"aws sqs set-queue-attributes {where or _url_of(name)} --attributes {shlex.quote(json.dumps(attributes))}"
 
 
 def _url_of(name: str) -> str:
@@ -185,6 +188,11 @@ def _why(attribute: str, found: Mapping[str, str]) -> str:
 def _lets_in_some_alone(policy: str | None) -> bool:
     """Whether a dead-letter queue of this RedriveAllowPolicy refuses queues; one that has none lets all in."""
     return bool(_policy(policy).get("redrivePermission", "allowAll") != "allowAll")
+
+
+def _is_left(difference: Difference) -> bool:
+    """Whether it is for a person to change: a dead-letter queue open to all may be used by queues that nobody named here."""
+    return difference.attribute == "RedriveAllowPolicy" and not _lets_in_some_alone(difference.found)
 
 
 def _said(found: Mapping[str, str], attribute: str) -> str:
@@ -321,18 +329,20 @@ def _ensure(name: str, wanted: Mapping[str, str], wishes: Wishes) -> Outcome:
         return Outcome(name, "created", url, wanted)
     found = queue.attributes()
     require_fifo(name, found)
-    attributes, tags = explain(found, wanted), _explain_tags(queue, wishes.tags)
+    explained, tags = explain(found, wanted), _explain_tags(queue, wishes.tags)
+    left = [each for each in explained if _is_left(each)]
+    attributes = [each for each in explained if each not in left]
+    if not (attributes or tags) or not wishes.apply:
+        return Outcome(name, "exists", queue.url, wanted, [*explained, *tags])
     differences = [*attributes, *tags]
-    if not differences or not wishes.apply:
-        return Outcome(name, "exists", queue.url, wanted, differences)
     if wishes.dry_run:
-        return Outcome(name, "would be changed", queue.url, wanted, differences)
+        return Outcome(name, "would be changed", queue.url, wanted, differences, left)
     if attributes:
         _set(name, {each.attribute: each.wanted for each in attributes})
     if tags:
         with sentences(f"Tagging the queue {name}"):
             queue.sqs.tag_queue(QueueUrl=queue.url, Tags=dict(wishes.tags))
-    return Outcome(name, "changed", queue.url, wanted, differences)
+    return Outcome(name, "changed", queue.url, wanted, differences, left)
 
 
 def _set(name: str, attributes: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ import boto3
 from moto import mock_aws
 from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
+from moto.sqs.models import Queue
 
 from trades import sqs
 
@@ -47,8 +48,10 @@ class Stack:
 
 @contextmanager
 def account() -> Iterator[None]:
-    """An empty account in moto."""
-    with mock_aws(), patch.object(parsing, "clean_json", _without_nothing):
+    """An empty account in moto, where dead-letter queues report as on AWS who may use them, once it was said."""
+    names = patch.object(Queue, "BASE_ATTRIBUTES", [*Queue.BASE_ATTRIBUTES, "RedriveAllowPolicy"])
+    policies = patch.object(Queue, "redrive_allow_policy", _AllowPolicy(), create=True)
+    with mock_aws(), patch.object(parsing, "clean_json", _without_nothing), names, policies:
         sqs.forget_clients()
         BUCKET_POLICIES.clear()
         yield
@@ -67,6 +70,17 @@ def created(name: str = "tradeportal", **parameters: str) -> Stack:
     (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     return Stack({output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]})
+
+
+class _AllowPolicy:
+    """RedriveAllowPolicy as AWS reports it: as text, also where a template has it."""
+
+    def __get__(self, queue: Any, owner: type) -> str | None:
+        found: str | None = vars(queue).get("allow_policy")
+        return found
+
+    def __set__(self, queue: Any, value: Any) -> None:
+        vars(queue)["allow_policy"] = value if isinstance(value, str) else json.dumps(value)
 
 
 _clean_json = parsing.clean_json

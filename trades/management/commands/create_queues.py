@@ -82,7 +82,8 @@ class Command(BaseCommand):
             )
         if any(outcome.differs for outcome in outcomes):
             raise CommandError(
-                "Some attributes differ from what the portal needs, see above. Change them, or let `create_queues --apply` do it.",
+                "Some attributes differ from what the portal needs, see above. Change them, or let `create_queues --apply` do it, which "
+                "leaves alone what others may rely on.",
                 returncode=DIFFERS,
             )
 
@@ -92,15 +93,16 @@ class Command(BaseCommand):
         if is_dry and outcome.done == "would be created":
             for attribute, value in outcome.wanted.items():
                 self.stdout.write(f"  {attribute}: {value}")
+        explained = [*outcome.differences, *outcome.left]
         if outcome.done == "changed":
             for difference in outcome.differences:
                 self.stdout.write(f"  {difference.told('was {}, has been set to {}')}")
-            return
-        for difference in outcome.differences:
+            explained = [*outcome.left]
+        for difference in explained:
             if difference.is_wrong:
                 self.stdout.write(f"  {difference.told()}: {difference.why}.")
                 self.stdout.write(f"    {difference.fix}")
-        if silent := [each.attribute for each in outcome.differences if not each.is_wrong]:
+        if silent := [each.attribute for each in explained if not each.is_wrong]:
             self.stdout.write(f"  {', '.join(silent)}: {queues.NOT_REPORTED} by {sqs.broker_name()}, so nothing is known to be wrong")
 
 
