@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
+import boto3
 import pytest
 from django.core.checks import ERROR, WARNING, run_checks
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from pytest_django.fixtures import Settings
 
+from tests.conftest import CLOSED_PORT
 from tests.support.broker import FifoQueue
 from tests.support.native import native
 from tests.support.processes import Process
-from trades import queue_checks, routes, sqs
+from trades import queue_checks, queues, routes, sqs
 from trades.models import Publication
+from trades.portal.broker import LocalBroker
 
 ARN = "arn:aws:sqs:eu-west-1:111122223333:"
 SOUND = {
@@ -176,6 +180,8 @@ def test_the_fix_names_the_command_for_all(sound_queue: FifoQueue) -> None:
 
 def test_the_command_for_the_dead_letter_queue_is_one_that_works(queue: FifoQueue) -> None:
     queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "60"})
+    allowed = queues.allowed_sources([routes.attributes_of(queue.name)["QueueArn"]])  # what the command leaves to a person
+    queue.client.set_queue_attributes(QueueUrl=queue.dead_letter_url, Attributes=allowed)  # type: ignore[arg-type]
 
     first, *_ = run_checks(tags=["queues"], include_deployment_checks=True)
     assert queue.dead_letter_name in first.msg
@@ -190,6 +196,57 @@ def test_partners_queues_are_not_asked(sound_queue: FifoQueue, settings: Setting
     (tmp_path / "queues.toml").write_text('[queues."Partner.fifo"]\nowner = "444455556666"\n')
 
     assert checked() == []
+
+
+def elsewhere(broker: LocalBroker, settings: Settings, folder: Path, **attributes: str) -> str:
+    """A queue of ours that the queues file has in another region; gives its name. Nothing is asked where the environment says."""
+    name = f"Q-{uuid.uuid4().hex[:12]}.fifo"
+    client = boto3.client("sqs", endpoint_url=broker.url, region_name="us-east-2")
+    if attributes:
+        client.create_queue(QueueName=name, Attributes={"FifoQueue": "true", **attributes})  # type: ignore[dict-item]
+    settings.TRADES_QUEUES_FILE = str(folder / "queues.toml")
+    (folder / "queues.toml").write_text(f'[queues."{name}"]\nregion = "us-east-2"\nendpoint = "{broker.url}"\npartner = false\n')
+    return name
+
+
+def test_the_fix_of_a_queue_that_is_elsewhere_names_its_place_and_no_command_that_works_here(
+    broker: LocalBroker, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = elsewhere(broker, settings, tmp_path, ContentBasedDeduplication="true", VisibilityTimeout="30")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", CLOSED_PORT)
+
+    hints = {str(each.id): each.hint or "" for each in run_checks(tags=["queues"], include_deployment_checks=True) if name in each.msg}
+    logged = queue_checks.warnings(name, routes.attributes_of(name))
+
+    where = f"--queue-url {broker.url}/000000000000/{name} --region us-east-2 --endpoint-url {broker.url}"
+    wanted = """--attributes '{"VisibilityTimeout": "120"}'"""
+    assert hints["trades.W022"] == f"aws sqs set-queue-attributes {where} {wanted}"
+    assert any(sentence.endswith(f"aws sqs set-queue-attributes {where} {wanted}") for sentence in logged)
+    assert not [hint for hint in hints.values() if "create_queues" in hint]
+
+
+def test_a_profile_of_a_queue_that_is_elsewhere_is_named_in_the_fix(
+    broker: LocalBroker, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "credentials").write_text("[desk two]\naws_access_key_id = 444455556666\naws_secret_access_key = test\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    settings.TRADES_QUEUES_FILE = str(tmp_path / "queues.toml")
+    (tmp_path / "queues.toml").write_text('[queues."TradeStatus.fifo"]\nprofile = "desk two"\npartner = false\n')
+
+    (warning,) = queue_checks.warnings("TradeStatus.fifo", {**SOUND, "VisibilityTimeout": "30"})
+
+    assert f"--queue-url {broker.url}/111122223333/TradeStatus.fifo --region eu-west-1" in warning
+    assert f"--endpoint-url {broker.url} --profile 'desk two' --attributes" in warning
+
+
+def test_a_queue_that_does_not_exist_elsewhere_is_not_to_be_made_here(broker: LocalBroker, settings: Settings, tmp_path: Path) -> None:
+    name = elsewhere(broker, settings, tmp_path)
+
+    (found,) = [each for each in run_checks(tags=["queues"], include_deployment_checks=True) if name in each.msg]
+
+    assert found.id == "trades.E021"
+    assert f"does not exist at {broker.url}. The queues file says that it is there" in found.msg
+    assert "create_queues" not in found.msg
 
 
 def test_a_queue_that_can_t_be_asked_is_no_failure_of_the_check(settings: Settings) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import socket
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import boto3
 import pytest
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from tests.conftest import CLOSED_PORT
 from tests.support.native import NOON, native, received
 from tests.support.routing import use
-from trades import history, queues, routes, sqs
+from trades import consumer, history, queues, routes, sqs
 from trades.apps import check_queues_file
 from trades.models import Event, Trade
 from trades.portal.broker import LocalBroker
@@ -106,11 +108,11 @@ def test_a_profile_says_whose_credentials_are_used(broker: LocalBroker, file: Us
 @pytest.mark.parametrize(
     ("url", "region", "endpoint"),
     [
-        ("https://sqs.eu-central-1.amazonaws.com/444455556666/A.fifo", "eu-central-1", ""),
-        ("https://eu-west-2.queue.amazonaws.com/444455556666/A.fifo", "eu-west-2", ""),
-        ("https://queue.amazonaws.com/444455556666/A.fifo", "us-east-1", ""),
-        ("https://sqs.cn-north-1.amazonaws.com.cn/444455556666/A.fifo", "cn-north-1", ""),
-        ("https://sqs.eu-west-1.api.aws/444455556666/A.fifo", "eu-west-1", ""),
+        ("https://sqs.eu-central-1.amazonaws.com/444455556666/A.fifo", "eu-central-1", "https://sqs.eu-central-1.amazonaws.com"),
+        ("https://eu-west-2.queue.amazonaws.com/444455556666/A.fifo", "eu-west-2", "https://eu-west-2.queue.amazonaws.com"),
+        ("https://queue.amazonaws.com/444455556666/A.fifo", "us-east-1", "https://queue.amazonaws.com"),
+        ("https://sqs.cn-north-1.amazonaws.com.cn/444455556666/A.fifo", "cn-north-1", "https://sqs.cn-north-1.amazonaws.com.cn"),
+        ("https://sqs.eu-west-1.api.aws/444455556666/A.fifo", "eu-west-1", "https://sqs.eu-west-1.api.aws"),
         (
             "https://vpce-1a-2b.sqs.eu-west-1.vpce.amazonaws.com/1/A.fifo",
             "eu-west-1",
@@ -119,12 +121,71 @@ def test_a_profile_says_whose_credentials_are_used(broker: LocalBroker, file: Us
         ("http://127.0.0.1:4566/000000000000/A.fifo", "", "http://127.0.0.1:4566"),
     ],
 )
-def test_the_url_of_a_queue_tells_its_region_or_else_its_endpoint(file: Use, url: str, region: str, endpoint: str) -> None:
+def test_the_url_of_a_queue_tells_its_endpoint_and_its_region(file: Use, url: str, region: str, endpoint: str) -> None:
     file(f'[queues."A.fifo"]\nurl = "{url}"')
 
     place = routes.in_use().queues["A.fifo"].place
 
     assert (place.url, place.region, place.endpoint) == (url, region, endpoint)
+
+
+VPC = "https://vpce-1a-2b.sqs.eu-west-1.vpce.amazonaws.com"  # that of our own region
+OWN_BROKER = "http://127.0.0.1:4566"
+
+
+@pytest.mark.parametrize(
+    ("environment", "about", "asked", "said"),
+    [
+        (VPC, f'url = "https://sqs.eu-central-1.amazonaws.com/{PARTNER}/A.fifo"', "https://sqs.eu-central-1.amazonaws.com", ""),
+        (VPC, 'region = "eu-central-1"', "https://sqs.eu-central-1.amazonaws.com", ""),
+        (f"{VPC}:443/", 'region = "eu-central-1"', "https://sqs.eu-central-1.amazonaws.com", ""),
+        ("https://sqs.eu-west-1.api.aws", 'region = "eu-central-1"', "https://sqs.eu-central-1.amazonaws.com", ""),
+        (VPC, f'region = "eu-west-1"\nowner = "{PARTNER}"', VPC, VPC),
+        (VPC, f'owner = "{PARTNER}"', VPC, VPC),
+        (VPC, 'region = "eu-central-1"\nendpoint = "https://sqs.example.com"', "https://sqs.example.com", "https://sqs.example.com"),
+        (OWN_BROKER, 'region = "eu-central-1"', OWN_BROKER, OWN_BROKER),
+        ("", 'region = "eu-central-1"', "https://sqs.eu-central-1.amazonaws.com", ""),
+    ],
+)
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"])
+def test_no_queue_of_another_region_is_asked_for_at_an_endpoint_of_ours(
+    file: Use, monkeypatch: pytest.MonkeyPatch, variable: str, environment: str, about: str, asked: str, said: str
+) -> None:
+    for each in ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(each)
+    if environment:
+        monkeypatch.setenv(variable, environment)
+    file(f'[queues."A.fifo"]\n{about}')
+
+    place = routes.in_use().queues["A.fifo"].place
+
+    for client in (sqs.client(place=place), sqs.receiving_client(10, place)):
+        assert client.meta.endpoint_url == asked
+        assert client.meta.region_name == (place.region or "eu-west-1")
+    assert place.words == (said or "Amazon SQS, region eu-central-1")
+
+
+def test_a_queue_of_another_region_is_one_of_the_local_broker_where_the_environment_names_that(broker: LocalBroker, file: Use) -> None:
+    real = name()
+    create(broker, real, region="us-east-2")
+    file(f'[queues."{real}"]\nregion = "us-east-2"')
+
+    send(real, "hello")
+
+    assert bodies(broker, real, region="us-east-2") == ["hello"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_says_where_its_queue_is(broker: LocalBroker, file: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = name()
+    create(broker, real, region="us-east-2")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", CLOSED_PORT)
+    file(f'[queues."{real}"]\nregion = "us-east-2"\nendpoint = "{broker.url}"\npartner = false')
+    lines: list[str] = []
+
+    consumer.run(real, consumer.Settings(wait=0, until_empty=True), threading.Event(), timezone.now, lines.append)
+
+    assert lines == [f"ready: queue {real} at {broker.url}, 1 receiving, wait 0 s"]
 
 
 def test_a_queue_that_says_it_is_a_standard_queue_is_refused(broker: LocalBroker, file: Use) -> None:

@@ -345,7 +345,7 @@ def run(name: str, settings: Settings, stop: Event, clock: Callable[[], datetime
     quota = Quota(settings.max_messages)
     handler = settings.work.name if settings.work else ""
     receivers = [Receiver(queue, settings, quota, stop, clock, shared) for _ in range(settings.receivers)]
-    ready(f"ready: queue {name} at {sqs.broker_name()}, {settings.receivers} receiving, wait {settings.wait} s")
+    ready(f"ready: queue {name} at {queue.at or sqs.broker_name()}, {settings.receivers} receiving, wait {settings.wait} s")
     threads = ThreadPoolExecutor(settings.receivers, thread_name_prefix="receiver")
     with receipts.as_worker(), Heartbeat(name, shared.vitals, stop, clock, handler=handler), threads as pool:
         running = [pool.submit(receiver.run) for receiver in receivers]

@@ -8,6 +8,7 @@ the portal itself runs). No answer just now is for information alone: it says no
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,11 +41,12 @@ def check_queues(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
 
 def warnings(name: str, found: Mapping[str, str]) -> list[str]:
     """What is amiss about a queue of these attributes, a sentence each with the command that puts it right."""
-    return [f"{_sentence(name, each)} To change that: {each.fix}" for each in amiss(found)]
+    return [f"{_sentence(name, each)} To change that: {each.fix}" for each in amiss(found, _where(name, found))]
 
 
-def amiss(found: Mapping[str, str]) -> Sequence[queues.Difference]:
-    """The attributes of a queue that may cost messages, each with the command that sets what `create_queues` would."""
+def amiss(found: Mapping[str, str], where: str = "") -> Sequence[queues.Difference]:
+    """The attributes of a queue that may cost messages, each with the command that sets what `create_queues` would; `where` are the
+    options of that command for a queue that is elsewhere."""
     arn = found.get("QueueArn", "")
     is_dead_letter_queue = arn.endswith(f":{settings.TRADES_DEAD_LETTER_QUEUE}")
     neighbour = queues.neighbour_arn(arn, settings.TRADES_DEAD_LETTER_QUEUE)
@@ -60,7 +62,7 @@ def amiss(found: Mapping[str, str]) -> Sequence[queues.Difference]:
         least["RedrivePolicy"] = json.dumps({**json.loads(wanted["RedrivePolicy"]), "maxReceiveCount": LEAST_RECEIVE_COUNT})
     name = arn.rpartition(":")[2]
     return [
-        each._replace(wanted=wanted[each.attribute], fix=queues.fix(name, each.attribute, wanted[each.attribute]))
+        each._replace(wanted=wanted[each.attribute], fix=queues.fix(name, each.attribute, wanted[each.attribute], where))
         for each in queues.explain(found, least)
         if each.is_wrong
     ]
@@ -81,11 +83,25 @@ def _check(name: str) -> Iterable[CheckMessage]:
     except sqs.QueueError as error:
         yield checks.Info(f"{name} was not checked: {error}", id="trades.I020")
     else:
-        for each in amiss(found):
+        where = _where(name, found)
+        for each in amiss(found, where):
             # The dead-letter queue goes with those that share it, and is none to name.
             named = "" if name == settings.TRADES_DEAD_LETTER_QUEUE else f" --queue {name}"
-            hint = f"{each.fix}\n\tOr, for all of its attributes: manage.py create_queues{named} --apply"
+            # create_queues works here alone: it would make a second queue of that name.
+            hint = each.fix if where else f"{each.fix}\n\tOr, for all of its attributes: manage.py create_queues{named} --apply"
             yield checks.Warning(_sentence(name, each), hint=hint, id=f"trades.{NUMBERS[each.attribute]}")
+
+
+def _where(name: str, found: Mapping[str, str]) -> str:
+    """The place of a queue that is elsewhere, as options of the AWS CLI; "" for one that is where the environment says."""
+    definition = routes.in_use().queues.get(name)
+    if definition is None or definition.place == sqs.HERE:
+        return ""
+    place, there = definition.place, sqs.client(place=definition.place, **sqs.CALL_SECONDS).meta
+    before, _, called = found.get("QueueArn", "").rpartition(":")
+    url = place.url or f"{there.endpoint_url.rstrip('/')}/{before.rpartition(':')[2]}/{called}"
+    profile = ("--profile", place.profile) if place.profile else ()
+    return shlex.join(["--queue-url", url, "--region", there.region_name, "--endpoint-url", there.endpoint_url, *profile])
 
 
 def _sentence(name: str, each: queues.Difference) -> str:

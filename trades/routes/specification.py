@@ -24,7 +24,7 @@ OF_TRADES = ("event_class", "product")  # what a message about no trade does not
 PLACE = ("owner", "region", "endpoint", "profile", "queue")
 # The region in the address of a queue of AWS: of today, of long ago, through a VPC endpoint, over IPv6.
 _AWS_HOST = re.compile(
-    r"(?:[\w.-]+\.)?sqs\.(?P<region>[a-z0-9-]+)\.(?P<vpc>vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
+    r"(?:[\w.-]+\.)?sqs\.(?P<region>[a-z0-9-]+)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
     r"|(?P<old>[a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?|(?P<oldest>queue)\.amazonaws\.com"
 )
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d+")
@@ -60,12 +60,12 @@ def xpath_check(spec: Mapping[str, Any]) -> Check:
 
 
 def place_of(url: str) -> tuple[str, str]:
-    """The region and the endpoint that the address of a queue tells; "" for what it does not."""
+    """The region and the endpoint that the address of a queue tells; "" for what it does not. A queue is asked nowhere but at its own
+    address: an endpoint of the environment is another place."""
     parts = urlsplit(url)
     aws = _AWS_HOST.fullmatch(parts.hostname or "")
-    if not aws:
-        return "", f"{parts.scheme}://{parts.netloc}" if url else ""
-    return aws["region"] or aws["old"] or "us-east-1", f"{parts.scheme}://{parts.netloc}" if aws["vpc"] else ""
+    region = aws["region"] or aws["old"] or "us-east-1" if aws else ""
+    return region, f"{parts.scheme}://{parts.netloc}" if url else ""
 
 
 def _keys(spec: Mapping[str, Any], dead_letters: str) -> tuple[dict[str, Check], dict[str, Check]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from trades.sqs.errors import broker_name, region, sentences
+from trades.sqs.errors import broker_name, is_of_another_region, region, sentences
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,7 +38,7 @@ class Place:
     @property
     def words(self) -> str:
         """The place for people, "" for that of the environment."""
-        return broker_name("SQS", self.endpoint, self.region) if self.endpoint or self.region else ""
+        return broker_name("SQS", self.endpoint, self.region) if self != HERE else ""
 
 
 HERE = Place()
@@ -72,7 +72,10 @@ def forget_clients() -> None:
 def _client(attempts: int, in_region: str, endpoint: str, profile: str, **seconds: float) -> SQSClient:
     with sentences("Opening Amazon SQS"):
         session = boto3.session.Session(profile_name=profile or None)
-        return session.client("sqs", region_name=in_region or region(), endpoint_url=endpoint or None, config=_config(attempts, **seconds))
+        config = _config(attempts, **seconds)
+        if is_of_another_region(in_region):
+            config = config.merge(Config(ignore_configured_endpoint_urls=True))  # type: ignore[call-arg]
+        return session.client("sqs", region_name=in_region or region(), endpoint_url=endpoint or None, config=config)
 
 
 @functools.cache

@@ -29,6 +29,8 @@ BAD_REQUEST = re.compile(r"InvalidParameter|InvalidAttribute|MissingParameter|Va
 # S3 says "404" alone to a HEAD, which has no body.
 NO_OBJECT = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404"}
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
+# A host of AWS, of a VPC too, has its region as one of the words between its dots (AWS General Reference, Amazon SQS endpoints).
+_AWS_ENDPOINT = re.compile(r"https?://(?P<host>[\w.-]+\.(?:amazonaws\.com(?:\.cn)?|api\.aws))(?::\d+)?(?:/|$)", re.IGNORECASE)
 
 
 class QueueError(Exception):
@@ -68,9 +70,23 @@ class ObjectNotFound(Refused):
 
 
 def broker_name(service: str = "SQS", endpoint: str | None = None, in_region: str | None = None) -> str:
-    """Where boto3 will send requests for SQS or S3, for messages to people; never holds a credential."""
-    found = endpoint or os.environ.get(f"AWS_ENDPOINT_URL_{service}") or os.environ.get("AWS_ENDPOINT_URL")
-    return found or f"Amazon {service}, region {in_region or region() or _region_of_files() or 'not set'}"
+    """Where requests for SQS or S3 will be sent, for messages to people; never holds a credential."""
+    found = endpoint or ("" if is_of_another_region(in_region) else configured_endpoint(service))
+    if found and found != f"https://{service.lower()}.{in_region}.amazonaws.com":
+        return found
+    return f"Amazon {service}, region {in_region or region() or _region_of_files() or 'not set'}"
+
+
+def configured_endpoint(service: str = "SQS") -> str:
+    """The endpoint that the environment names for SQS or S3, "" for none."""
+    return os.environ.get(f"AWS_ENDPOINT_URL_{service}") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def is_of_another_region(in_region: str | None) -> bool:
+    """Whether the environment's endpoint for SQS is one of AWS that can't be asked for a queue of this region. Whatever else it names,
+    such as a local broker, has queues of every region."""
+    aws = _AWS_ENDPOINT.match(configured_endpoint())
+    return bool(aws and in_region and in_region not in aws["host"].lower().split("."))
 
 
 @functools.cache
@@ -101,7 +117,7 @@ def sentences(doing: str, service: str = "SQS", at: str = "") -> Iterator[None]:
     except EndpointConnectionError:
         raise QueueError(f"{doing}: nothing answers at {place}. Check that the broker runs and is reachable.") from None
     except ClientError as error:
-        raise _answered(doing, place, error) from None
+        raise _answered(doing, place, error, is_elsewhere=bool(at)) from None
     except (PartialCredentialsError, InvalidConfigError, ConfigParseError, SSOError) as error:
         raise NotConfigured(f"{doing}: {str(error).rstrip('.')}. Correct the AWS settings or files.") from None
     except BotoCoreError as error:
@@ -110,7 +126,7 @@ def sentences(doing: str, service: str = "SQS", at: str = "") -> Iterator[None]:
         raise NotConfigured(f"{doing}: {error}. Check AWS_ENDPOINT_URL_{service}, which is written like http://127.0.0.1:4566.") from None
 
 
-def _answered(doing: str, place: str, error: ClientError) -> QueueError:
+def _answered(doing: str, place: str, error: ClientError, *, is_elsewhere: bool) -> QueueError:
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if "NonExistentQueue" in code or "QueueDoesNotExist" in code:
@@ -118,6 +134,8 @@ def _answered(doing: str, place: str, error: ClientError) -> QueueError:
             "`python manage.py create_queues` creates it, or says what it needs for that; on its local broker `make run` does so by itself "
             "when it starts. A partner's queue is made by the partner."
         )
+        if is_elsewhere:
+            ask = "The queues file says that it is there: have it made there, a partner's by the partner, or correct the file."
         return QueueNotFound(f"{doing}: the queue does not exist at {place}. {ask}")
     sentence = f"{doing}: {place} answered {code}: {message.rstrip('.')}."
     if code in NO_OBJECT:
