@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from tests.support.broker import FifoQueue
+from tests.support.broker import Bucket, FifoQueue
 from tests.support.native import native
 from tests.support.processes import ROOT
 from trades.models import Event, Message
@@ -133,7 +133,7 @@ RECEIVE_LARGE = """
 import os, sys, boto3, sqs_extended_client
 client = boto3.client("sqs")
 client.large_payload_support = os.environ["TRADES_PAYLOAD_BUCKET"]
-client.delete_payload_from_s3 = False
+assert client.delete_payload_from_s3 is False
 url = client.get_queue_url(QueueName=os.environ["TRADES_QUEUE"])["QueueUrl"]
 (message,) = client.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]
 sys.stdout.write(message["Body"])
@@ -148,6 +148,23 @@ def test_amazons_python_extended_client_reads_what_the_portal_published(queue: F
     received = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
     assert received == native_text(folder)
+
+
+def test_one_object_serves_every_message_of_a_text_so_no_consumer_may_delete_it(queue: FifoQueue, bucket: Bucket, folder: Path) -> None:
+    """The Java client does so unless told otherwise."""
+    (folder / "trade.xml").write_text(large(1_500_000), encoding="utf-8")
+    for _ in range(2):
+        call_command("publish_trades", str(folder / "trade.xml"), stdout=StringIO())
+
+    (key,) = bucket.keys()
+    bucket.client.delete_object(Bucket=bucket.name, Key=key)
+    call_command("consume_trades", until_empty=True, wait=0, stdout=StringIO())
+
+    # The second is held behind the first.
+    assert list(Message.objects.order_by("pk").values_list("outcome", "code")) == [("QUARANTINED", "payload-missing"), ("HELD", "")]
+    page = (ROOT / "docs" / "integrate.md").read_text(encoding="utf-8")
+    assert "new ExtendedClientConfiguration().withPayloadSupportEnabled(s3, bucket, false);" in page
+    assert "`payload-missing`" in page
 
 
 def native_text(folder: Path) -> str:
