@@ -6,10 +6,11 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -20,7 +21,7 @@ from tests.support.waiting import wait_until
 from trades import messages, sqs
 from trades.messages import MessageRefused
 from trades.models import Document, Hold, Message, Publication, Trade, Upload
-from trades.simulator.day import DIALECTS, Day, Handed, close_of, count, documents
+from trades.simulator.day import DIALECTS, Day, Handed, close_of, count, documents, next_close
 from trades.sqs import Queue
 
 FRIDAY = datetime(2026, 11, 20, 17, tzinfo=UTC)
@@ -89,6 +90,8 @@ def test_as_many_documents_as_asked_for_are_bad_and_none_of_them_is_understood()
 )
 def test_a_day_ends_at_the_close_of_the_last_working_day(moment: datetime, end: datetime) -> None:
     assert close_of(moment) == end
+    assert close_of(next_close(end)) == next_close(end) > moment
+    assert close_of(next_close(end) - timedelta(seconds=1)) == end
 
 
 # On its way
@@ -140,7 +143,7 @@ def test_the_same_seed_again_changes_no_history_and_says_so_beforehand(queue: Fi
     said = simulate(trades=5, seed=8, rate=0, bad_share=0.0)
     consume()
 
-    assert "This seed was published before" in said
+    assert "This seed was published before: its messages will be taken for what they repeat." in said
     assert list(Trade.objects.order_by("trade_id").values_list("trade_id", "event_count", "state")) == before
 
 
@@ -149,9 +152,34 @@ def test_the_command_that_is_told_publishes_the_same_again(queue: FifoQueue) -> 
     said = simulate(trades=6, seed=3, rate=0, bad_share=0.2, dialect="fpml")
     first = list(Document.objects.order_by("pk").values_list("sha256", flat=True))
     output = StringIO()
-    call_command("simulate_trades", *said.partition("Again the same: ")[2].splitlines()[0].rstrip(".").split(), rate=0, stdout=output)
+    until, _, again = said.partition("Again the same, until ")[2].splitlines()[0].rstrip(".").partition(": ")
+    call_command("simulate_trades", *again.split(), rate=0, stdout=output)
 
+    assert until == f"{next_close(close_of(timezone.now())):17:00:00 UTC on %d %b %Y}"
     assert list(Document.objects.order_by("pk").values_list("sha256", flat=True)[len(first) :]) == first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_seed_after_the_next_close_is_said_to_be_other_messages_of_the_same_trades(queue: FifoQueue) -> None:
+    with time_machine.travel(FRIDAY - timedelta(hours=1), tick=True):
+        first = simulate(trades=5, seed=8, rate=0, bad_share=0.0)
+        consume()
+        texts = set(Document.objects.values_list("sha256", flat=True))
+    with time_machine.travel(FRIDAY + timedelta(hours=1), tick=True):
+        said = simulate(trades=5, seed=8, rate=0, bad_share=0.0)
+
+    assert "Again the same, until 17:00:00 UTC on 20 Nov 2026: " in first
+    assert Document.objects.filter(sha256__in=texts).count() == len(texts)
+    assert "will be taken for what they repeat" not in said
+    assert "for another day or with other options: these are other messages of the same trades. Choose another --seed." in said
+    assert "Again the same, until 17:00:00 UTC on 23 Nov 2026: " in said
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_that_is_told_names_the_queue(queue: FifoQueue) -> None:
+    said = simulate(trades=2, seed=3, rate=0, queue=queue.name)
+
+    assert said.splitlines()[-1].endswith(f": --seed 3 --trades 2 --queue {queue.name}.")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -171,6 +199,8 @@ def test_a_day_that_is_interrupted_says_after_how_many_trades_and_fails_as_an_in
     assert "Again the same" not in process.output
     (line,) = re.findall(r"^python manage\.py simulate_trades (.*)$", process.output, re.MULTILINE)
     assert line == "--seed 8 --trades 50 --bad-share 0.0"
+    until = f"{next_close(close_of(timezone.now())):17:00:00 UTC on %d %b %Y}"
+    assert f"To publish all of them; what is published already changes nothing until {until}:" in process.output
 
 
 @pytest.mark.django_db(transaction=True)

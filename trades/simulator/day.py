@@ -58,6 +58,14 @@ def close_of(moment: datetime) -> datetime:
     return end
 
 
+def next_close(close: datetime) -> datetime:
+    """The end of the working day after one: from then on close_of() gives another day."""
+    end = close + timedelta(days=1)
+    while end.weekday() > 4:
+        end += timedelta(days=1)
+    return end
+
+
 def count(day: Day) -> int:
     """How many documents the day has."""
     return sum(len(shape(text).steps) for _, text, _ in _chosen(day))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
 import time
@@ -22,9 +23,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from trades import history, routes, sqs
 from trades.management.arguments import at_least, between
 from trades.management.database import require_database
-from trades.models import Publication, Trade
+from trades.models import Document, Publication, Trade
 from trades.simulator import live, recording, stories
-from trades.simulator.day import DIALECTS, MOST_SEED, Day, close_of, count, documents
+from trades.simulator.day import DIALECTS, MOST_SEED, Day, close_of, count, documents, next_close
 from trades.simulator.direct import Writer
 from trades.simulator.stories import Plan
 from trades.stopping import stop_on_signals
@@ -50,7 +51,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--trades", type=at_least(1), metavar="N", help=f"how many trades (default {LIVE_TRADES}; with --direct {DIRECT_TRADES:,})"
         )
-        parser.add_argument("--seed", type=between(0, MOST_SEED), metavar="S", help="same seed, same messages (default: a new one)")
+        parser.add_argument(
+            "--seed",
+            type=between(0, MOST_SEED),
+            metavar="S",
+            help="same seed, same messages until the next day is over (default: a new one)",
+        )
         live = parser.add_argument_group("published")
         live.add_argument("--rate", type=_rate, metavar="R", help=f"messages a second, 0 as fast as it goes (default {LIVE_RATE:g})")
         live.add_argument("--bad-share", type=_share, metavar="X", help=f"of messages that can't be read, 0 to 1 (default {LIVE_BAD})")
@@ -88,14 +94,14 @@ class Command(BaseCommand):
         day = Day(options["trades"] or LIVE_TRADES, close_of(now), seed, bad, options.get("dialect") or LIVE_DIALECT)
         self._check_queue(options.get("queue"))
         self.stdout.write(f"Publishing {day.trades:,} made-up trades of {day.now:%d %b %Y}, seed {seed}.")
-        if Trade.objects.filter(trade_id__in={handed.trade_id for handed in islice(documents(day), 20)}).exists():
-            self.stdout.write("This seed was published before: its messages will be taken for what they repeat. Choose another --seed.")
+        if before := _published_before(day):
+            self.stdout.write(f"{before} Choose another --seed.")
         started, total = time.monotonic(), count(day)
         with stop_on_signals() as stop, self._counting(total, LIVE_LINE_EVERY, "published") as done:
             published = live.publish(day, rate=rate, queue=options.get("queue"), clock=timezone.now, stop=stop, done=done)
         seconds = max(time.monotonic() - started, 0.001)
         is_whole = published.documents == total
-        again = f" Again the same: {_again(day)}." if is_whole else ""
+        again = f" Again the same, {_while(day)}: {_again(day, options.get('queue'))}." if is_whole else ""
         self.stdout.write(
             f"{published.documents:,} messages of {len(published.trades):,} trades published in {seconds:.1f} s, {published.bad:,} of them "
             f"unreadable.{again}"
@@ -107,8 +113,8 @@ class Command(BaseCommand):
         if not is_whole:
             raise CommandError(
                 f"Interrupted after {len(published.trades):,} of {day.trades:,} trades and {published.documents:,} of {total:,} messages, "
-                f"which are upload {published.upload.pk}. To publish all of them; what is published already changes nothing:\n"
-                f"python manage.py simulate_trades {_again(day)}",
+                f"which are upload {published.upload.pk}. To publish all of them; what is published already changes nothing {_while(day)}:"
+                f"\npython manage.py simulate_trades {_again(day, options.get('queue'))}",
                 returncode=130,
             )
 
@@ -173,11 +179,26 @@ class Command(BaseCommand):
             history.record(batch, now=recording.moment(story, steps[-1], stories.At.RECORDED))
 
 
-def _again(day: Day) -> str:
-    """The options that publish the same messages again."""
+def _published_before(day: Day) -> str:
+    """What is amiss with the seed, if anything: its trades are there, from these messages or from those of another day or size."""
+    first = list(islice(documents(day), 20))
+    if Document.objects.filter(sha256__in={hashlib.sha256(handed.text.encode()).hexdigest() for handed in first}).exists():
+        return "This seed was published before: its messages will be taken for what they repeat."
+    if Trade.objects.filter(trade_id__in={handed.trade_id for handed in first}).exists():
+        return "This seed was published before, for another day or with other options: these are other messages of the same trades."
+    return ""
+
+
+def _while(day: Day) -> str:
+    """Until when the command simulates the same day."""
+    return f"until {next_close(day.now):%H:%M:%S UTC on %d %b %Y}"
+
+
+def _again(day: Day, queue: str | None) -> str:
+    """The options that publish the same messages again, as long as the day is the same."""
     bad = "" if day.bad_share == LIVE_BAD else f" --bad-share {day.bad_share}"
     dialect = "" if day.dialect == LIVE_DIALECT else f" --dialect {day.dialect}"
-    return f"--seed {day.seed} --trades {day.trades}{bad}{dialect}"
+    return f"--seed {day.seed} --trades {day.trades}{bad}{dialect}{f' --queue {queue}' if queue else ''}"
 
 
 def _rate(text: str) -> float:
