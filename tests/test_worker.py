@@ -194,6 +194,19 @@ def test_a_database_without_tables_is_a_sentence(queue: FifoQueue, command: Call
     assert "Traceback" not in process.output
 
 
+def test_a_database_that_goes_while_it_starts_is_a_sentence(
+    queue: FifoQueue, command: Callable[..., Process], shared_database: str
+) -> None:
+    lost = "from unittest.mock import Mock; from django.db import OperationalError; from trades import handlers; "
+    lost += "handlers.of_queue = Mock(side_effect=OperationalError('server closed the connection'))"
+
+    worker = command("consume_trades", "--until-empty", before=lost)
+
+    assert worker.wait() == 1
+    assert "The database can't be used: server closed the connection. Check DATABASE_URL" in worker.output
+    assert "Traceback" not in worker.output
+
+
 # Trouble on the way
 
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from trades import consumer, dead_letters, dialects, handlers, history, queue_checks, queues, routes, sqs
 from trades.management.arguments import at_least, between
-from trades.management.database import require_database
+from trades.management.database import database_needed, require_database
 from trades.models import Message
 from trades.stopping import stop_on_signals
 
@@ -75,7 +75,8 @@ class Command(BaseCommand):
         if options["dead_letter"]:
             _require_dead_letters(queue)
         _look_at(queue)
-        work = self._work(queue, options)
+        with database_needed():
+            work = self._work(queue, options)
         connection.close()
         how = consumer.Settings(
             wait=options["wait"],

@@ -82,7 +82,10 @@ class Relay:
             queue: [group for group, trouble in troubles.items() if trouble.backoff.failures >= TRIES]
             for queue, troubles in self.groups.items()
         }
-        return not outbox.has_unsent_but(stuck, away)
+        try:
+            return not outbox.has_unsent_but(stuck, away)
+        except DatabaseError:  # the next step tells
+            return False
 
     def _deliver(self, queue: str) -> None:
         troubles = self.groups.setdefault(queue, {})
