@@ -24,7 +24,7 @@ def variables() -> set[str]:
         call.args[0].value
         for call in calls
         if (
-            call.func.id in ("switch", "whole_number", "lengths")
+            call.func.id in ("switch", "whole_number", "lengths", "as_it_is")
             if isinstance(call.func, ast.Name)
             else isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) and call.func.value.id == "env"
         )
@@ -74,6 +74,14 @@ def test_the_secret_key_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path
     assert len(first.stdout.strip()) >= 50
     assert first.stdout == second.stdout
     assert (tmp_path / "var" / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_key_is_taken_as_it_is_whatever_it_begins_with(tmp_path: Path) -> None:
+    key = "$" + "k" * 59
+
+    loaded = load(tmp_path, "settings.SECRET_KEY", **PRODUCTION | {"SECRET_KEY": key})
+
+    assert loaded.stdout.strip() == key, loaded.stderr
 
 
 @pytest.mark.parametrize("missing", ["SECRET_KEY", "ALLOWED_HOSTS"])
